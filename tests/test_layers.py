@@ -49,8 +49,7 @@ CHILD = (
 CHILD_NEVER = ("sandbox.sandbox", "sandbox.lockstep", "sandbox.host_process", "sandbox.selftest")
 # 200 modules hold what 0.1 did. Hands, measured plug-ins and other interpreters took 20 more, then gaits, prompts by
 # worth, tasks for agents, demonstrations, deployed controllers and drivers 50, then descriptions made in a process of
-# their own, what touches, cameras and words typed on a page 15, then shapes as facts, initial states that differ and
-# packed answers 3.
+# their own, what touches, cameras and words typed on a page 15, then shapes as facts and initial states that differ 3.
 LINES, COUNT, DEPTH = 400, 288, 15
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -160,6 +161,31 @@ def hands_of(spec: TaskSpec) -> tuple[HandSpec, ...]:
     if len(spec.positions) >= 2 and spec.action_size == 4:
         return (HandSpec("hand", spec.positions[0], 0, gripper=3),)
     return ()
+
+
+def has_gripper(name: str, spec: TaskSpec) -> bool:
+    """Return whether a hand has a gripper.
+
+    Args:
+        name: of the hand, "" for the first.
+        spec: the environment.
+    """
+    hands = hands_of(spec)
+    return next((hand for hand in hands if hand.name == name), hands[0]).gripper >= 0
+
+
+def gripper_range(hand: HandSpec, spec: TaskSpec) -> tuple[float, float]:
+    """Return the number of a half open gripper, and what closing it adds.
+
+    Args:
+        hand: whose gripper it is, which it may lack.
+        spec: whose bounds open and closed are, -1 and 1 where they are infinite.
+    """
+    if hand.gripper < 0:
+        return 0.0, 0.0
+    low, high = spec.low[hand.gripper], spec.high[hand.gripper]
+    low, high = (low, high) if math.isfinite(high - low) else (-1.0, 1.0)
+    return (low + high) / 2, (low - high) / 2 if hand.opens > 0 else (high - low) / 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,11 @@ def test_the_controller_written_by_hand_solves_what_doing_nothing_does_not(name:
         assert solved(controller, seed)
         assert not solved(lambda observation: nothing, seed)
     controller.close()
+
+
+def test_a_recorded_first_answer_is_repeated_by_the_command_of_the_page() -> None:
+    command = [sys.executable, "benchmarks/unseen/repeat.py", "late-crane"]
+    done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "late-crane, first: 1 calls, 3462 tokens, held-out success 1.00 of 50 (0.93 to 1.00)\n"
+    )

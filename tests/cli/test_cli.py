@@ -14,7 +14,7 @@ import pytest
 
 from trace_robot.cli import main
 from trace_robot.settings import Settings
-from trace_robot.store.command_line import continuing_command
+from trace_robot.store.command_line import continuing_command, model_words
 
 WORKSPACE = Path(__file__).parents[1] / "workspace"
 
@@ -241,3 +241,30 @@ def test_the_command_that_goes_on_has_every_option_of_the_run_and_twice_its_budg
     program, *words = shlex.split(command)
     expected = replace(first, policy="my runs/push/best.py", **more)  # type: ignore[arg-type]
     assert (program, settings_of(words)) == ("trace-robot", expected)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (None, []),
+        ({"model": "m", "base_url": "https://api.openai.com/v1"}, ["--model", "m"]),
+        (
+            {"model": "a/b c", "base_url": "http://127.0.0.1:1/v1", "request": {"api_key": "secret"}},
+            ["--model", "a/b c", "--base-url", "http://127.0.0.1:1/v1"],
+        ),
+        ({"model": "m", "base_url": "https://me:secret@host/v1"}, ["--model", "m"]),
+        ({"model": "m", "base_url": "https://host/v1?key=secret"}, ["--model", "m"]),
+        (
+            {"model": "", "base_url": "", "proposer": ["python3", "my answer.py"]},
+            ["--proposer", "python3 'my answer.py'"],
+        ),
+    ],
+)
+def test_a_command_names_the_model_and_its_endpoint_and_never_a_key(
+    model: dict[str, Any] | None, words: list[str]
+) -> None:
+    settings = Settings.resolve("push-v3", "optoprime")
+    command = continuing_command(settings, Path("push"), "10 iterations done", model)
+    assert model_words(model) == words
+    assert shlex.split(command)[6 : 6 + len(words) + 1] == ["optoprime", *words][: len(words) + 1]
+    assert "secret" not in command

@@ -175,7 +175,8 @@ def summary(**changes: Any) -> str:
     """Return the end of a run of a search as it is shown."""
     settings = Settings("reach-v3", optimizer="search", episodes=10, cut=True)
     settings = replace(
-        settings, **{name: changes.pop(name) for name in ("options", "cut") if name in changes}
+        settings,
+        **{name: changes.pop(name) for name in ("options", "cut", "usual_control") if name in changes},
     )
     result = Result(
         task="reach-v3",
@@ -229,6 +230,14 @@ def test_the_end_of_a_run_says_whether_held_out_episodes_are_among_the_steps() -
 def test_success_that_was_only_touched_is_not_called_lasting(changes: dict[str, Any], hinted: bool) -> None:
     hint = "success was not shown to last, as an episode ends at its first step of success"
     assert (f"{hint}; try: trace-robot stress demo, and --hold end\n" in summary(**changes)) is hinted
+
+
+def test_the_end_of_a_run_says_where_the_default_made_it_ask_for_places_of_a_hand() -> None:
+    hint = "best.py asks for places of a hand"
+    assert hint in summary(control="pose", usual_control="raw")
+    assert "--control raw" in summary(control="pose", usual_control="raw")
+    assert hint not in summary(control="raw", usual_control="raw")
+    assert hint not in summary(control="pose")
 
 
 def test_no_row_of_a_table_ends_with_blanks() -> None:

@@ -154,3 +154,63 @@ def test_a_contract_without_a_step_is_not_driven_and_one_line_says_what_to_do(
     (folder / "contract.json").write_text(json.dumps(contract))
     with pytest.raises(UsageError, match=r"neither a rate_hz nor a step_seconds .* deploy it again"):
         read_contract(folder)
+
+
+GANTRY = """
+import gymnasium
+import numpy as np
+from trace_robot import Environment, part
+
+
+class Gantry(gymnasium.Env):
+    dt = 0.05
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (6,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (3,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.tip, self.goal = self.np_random.uniform(-0.2, 0.2, (2, 3))
+        return np.concatenate([self.tip, self.goal]), {}
+
+    def step(self, action):
+        self.tip = self.tip + 0.02 * action
+        away = float(np.linalg.norm(self.tip - self.goal))
+        return np.concatenate([self.tip, self.goal]), -away, False, False, {"success": away < 0.02}
+
+
+ENVIRONMENTS = [
+    Environment(
+        "gantry",
+        "Bring the tip to the goal.",
+        make=Gantry,
+        observation=[part("tip_position", 3, "m"), part("goal_position", 3, "m")],
+        action=[part("motion", 3, "2 cm")],
+        success="success",
+        horizon=60,
+    )
+]
+"""
+
+
+def test_what_is_found_for_a_cartesian_robot_is_deployed_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRACE_ROBOT_WORKSPACE", raising=False)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "gantry.py").write_text(GANTRY)
+    budget = "--steps 20000 --episodes 3 --held-out 5 --no-video --workers 0 --out rollouts/runs/found"
+    assert main(f"optimize gantry --optimizer search {budget}".split()) == 0
+    output = capsys.readouterr().out
+    assert "raw: usual of search" in output
+    assert "asks for places" not in output
+    (tmp_path / "limits.json").write_text(
+        '{"speed": 0.4, "box": {"tip_position": [[-1, -1, -1], [1, 1, 1]]}}'
+    )
+    assert main(["deploy", "found", "--to", "python", "--out", "out", "--envelope", "limits.json"]) == 0
+    assert "asks for a place" not in capsys.readouterr().out
+    contract = read_contract(tmp_path / "out")
+    assert (contract["rate_hz"], contract["control"]["mode"]) == (20.0, "raw")
+    assert [part["name"] for part in contract["action"]] == ["motion"]
+    assert main(["drive", "out", "--simulate", "gantry", "--speed", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["success"] == 1.0

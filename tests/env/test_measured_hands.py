@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from trace_robot import Environment, Hand, part
+from trace_robot import Environment, Hand, HandSpec, part
+from trace_robot.env import registry
 from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.errors import WorkspaceError
+from trace_robot.search import StagedSearch
 
 from .conftest import plug
 
@@ -140,6 +142,50 @@ def test_increments_targets_and_lag_are_distinguished(make: Callable[[], Plant],
     assert env.hands == (f"hand 'hand': measured without a model, {kind} of it is explained",)
     field = env.task_spec.action[0]
     assert f"measured: {kind.partition('(')[2].partition(')')[0]} are" in field.meaning
+
+
+def gantry(axes: Any = None, start: Any = anywhere, size: int = 3) -> Plant:
+    """A hand that three velocities move along x, y and z, after a lag of some steps."""
+    turned = np.eye(3) if axes is None else axes
+
+    def move(state: Any, action: Any, _: Any) -> Any:
+        speed = 0.5 * state[3:] + 0.01 * turned @ action[:3]
+        return np.concatenate([state[:3] + speed, speed])
+
+    return Plant(size, lambda random: np.append(start(random), np.zeros(3)), move, lambda s: s[:3], 0)
+
+
+def usual(make: Callable[[], Plant], preferred: str, monkeypatch: pytest.MonkeyPatch, **more: Any) -> str:
+    plugin = plug(declared(make, **more))
+    monkeypatch.setattr(registry, "_lookup", lambda name, options: (plugin, name))
+    return registry.usual_control("plant", preferred)
+
+
+def test_a_hand_that_its_own_action_moves_is_searched_in_that_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usual(gantry, "raw", monkeypatch) == "raw"
+    assert usual(gantry, "pose", monkeypatch) == "pose", "as a model is asked"
+    spec = plug(declared(gantry)).describe("plant", control="raw")
+    assert spec.hands == (HandSpec("hand", "tip_position", 0),)
+    assert StagedSearch.suits(spec)
+    # The same whatever was described before, as a worker describes one mode alone.
+    plugin = plug(declared(gantry, positions=("goal_position", "tip_position")))
+    assert plugin.solves("plant", {})
+    raw = plugin.describe("plant", control="raw")
+    assert (raw.hands, raw.positions) == (spec.hands, ("tip_position", "goal_position"))
+    assert plugin.describe("plant", control="pose").action[0].name == "displacement"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [arm, point, mass, lambda: gantry(AXES), lambda: gantry(-np.eye(3)), lambda: gantry(size=4)],
+    ids=["joints", "targets", "force", "turned axes", "backwards", "a fourth number"],
+)
+def test_no_other_action_is_taken_for_a_hands_own(make: Callable[[], Plant]) -> None:
+    assert plug(declared(make)).describe("plant", control="raw").hands == ()
+
+
+def test_an_arm_is_still_searched_by_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert usual(arm, "raw", monkeypatch) == "pose"
 
 
 def dead() -> Plant:

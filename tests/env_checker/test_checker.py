@@ -286,13 +286,13 @@ ENVIRONMENTS = [Environment("cart", "Stop at the goal.", make=Cart, horizon=20)]
 """
 
 
-def test_a_client_that_cannot_be_copied_is_a_note_and_disturbs_no_later_check(own: Path) -> None:
+def test_a_client_that_cannot_be_copied_disturbs_no_later_check(own: Path) -> None:
     (own / "envs").mkdir()
     (own / "envs" / "cart.py").write_text(SERVER)
     examined = examine("cart")
     assert [each.text for each in examined.findings if each.verdict == "problem"] == []
     (state,) = [each for each in examined.findings if each.check == "state"]
-    assert (state.verdict, "Not connected to physics server" in state.text) == ("note", True)
+    assert (state.verdict, "Not connected to physics server" in state.text) == ("good", True)
     assert {"cost", "picture", "seeds"} <= {each.check for each in examined.findings}
 
 

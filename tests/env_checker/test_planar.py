@@ -130,3 +130,26 @@ def test_a_body_that_no_joint_of_it_drives_is_no_planar_hand(own: Path) -> None:
     path.write_text(path.read_text().replace("planar_arm_module:Planar-v0", "cart_module:Cart-v0"))
     assert found("Cart-v0", "positions") == []
     assert [finding.text for finding in found("Cart-v0", "enables")] == ["feedback laws"]
+
+
+def test_a_goal_at_a_height_that_no_action_gives_the_hand_is_pointed_out(own: Path) -> None:
+    path = planar_arm.write(own, height="0.3", positions=POSITIONS)
+    target = 'part("target_position", 2, "m", height=0.3)'
+    text = path.read_text()
+    assert target in text
+    path.write_text(text.replace(target, target.replace("0.3", "0.05")))
+    (note,) = [finding for finding in found("Planar-v0", "positions") if finding.verdict == "note"]
+    assert note.text == (
+        "target_position is 25 cm or more from tip_position along z, and no action moves tip_position along z: no"
+        " controller brings one to the other"
+    )
+    assert note.remedy == "if both are meant to meet, give them the same z: part(..., 2, 'm', height=...)"
+
+
+def test_what_our_own_plugins_mean_is_no_note() -> None:
+    # Numbers that are skipped, joints that are tracked, results by return, a state that cannot be saved.
+    for name in ("FetchReach-v4", "Pusher-v5", "Swimmer-v5", "Humanoid-v5"):
+        messages = list(examination(name, {}))
+        findings = [Finding(**message["finding"]) for message in messages if "finding" in message]
+        assert [finding.text for finding in findings if finding.verdict != "good"] == [], name
+        assert len(findings) > 5

@@ -28,6 +28,7 @@ from helpers.staged import (
     two_hands,
 )
 from trace_robot.errors import PolicyError
+from trace_robot.policy.policy import pose_text
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import (
     Condition,
@@ -40,7 +41,8 @@ from trace_robot.search.staged import (
     run,
     write,
 )
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.search.staged.hands import decide, table
+from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
 
 class Wandering:
@@ -242,3 +244,32 @@ def test_the_text_for_a_hand_without_a_gripper_speaks_of_none_unless_it_pushes_w
     text = code(pushed, LAYOUTS["no gripper"])
     assert "lost = stage" in text
     assert "gripper" not in text
+
+
+def test_the_text_for_two_hands_without_grippers_speaks_of_none() -> None:
+    left, right = (HandSpec(name, f"{name}_position", 3 * i) for i, name in enumerate(("left", "right")))
+    parts = [
+        Field(f"{name}_position", 3 * i, 3 * i + 3, "m") for i, name in enumerate(("left", "right", "tray"))
+    ]
+    spec = replace(
+        PLAIN,
+        observation=tuple(parts),
+        observation_size=9,
+        action=(Field("left", 0, 3), Field("right", 3, 6)),
+        low=(-1.0,) * 6,
+        high=(1.0,) * 6,
+        positions=tuple(part.name for part in parts),
+        hands=(left, right),
+    )
+    place = Waypoint("tray_position", (0.1, 0.0, 0.0))
+    other = Move("right", "right_position", place, 1.0, 1.0)
+    first = Stage("left_position", place, gripper=1.0, max_decisions=9, hand="left", others=(other,))
+    program = StagedProgram((replace(first, gripper=-1.0), first), 5.0)
+    assert "grip" not in write(program, spec)
+    written: dict[str, Any] = {"__name__": "policy"}
+    exec(code(program, spec), written)
+    seen = {"left_position": np.zeros(3), "right_position": np.zeros(3), "tray_position": np.ones(3)}
+    assert written["PROGRAM"]["stages"][0]["moves"][1].keys() == {"hand", "tracked", "place", "speed"}
+    assert written["decide"](written["PROGRAM"], seen, {}) == decide(table(program, spec), seen, {})
+    assert "gripper" not in pose_text(replace(spec, control="pose"))
+    assert "the gripper is still" in pose_text(replace(PLAIN, control="pose"))

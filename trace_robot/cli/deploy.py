@@ -127,7 +127,8 @@ def _places(tracking: Mapping[str, Any]) -> str:
     return (
         f"it asks for a place of {hand}, not for an action of the motors: the robot must bring what goes there"
         f" ({tracking['by']} in the simulation), and ask again once there or after {tracking['most_steps']} steps"
-        f"{step}; see control in contract.json, and docs/deploy.md"
+        f"{step}; see control in contract.json, and docs/deploy.md; for actions of the motors optimize with"
+        " --control raw, which may reach less"
     )
 
 

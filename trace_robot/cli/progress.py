@@ -7,6 +7,7 @@ import shlex
 import sys
 import textwrap
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,10 @@ from trace_robot.store.folder import BEFORE_VIDEO
 # services kill it; a line in half a minute keeps the log short.
 QUIET_SECONDS = 30.0
 TOUCHED = "success was not shown to last, as an episode ends at its first step of success"
+PLACES = (
+    "best.py asks for places of a hand, which deploy leaves to the robot's own tracking; for actions of the motors"
+    " search with --control raw, which may reach less (docs/hands.md)"
+)
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
@@ -158,6 +163,7 @@ class RunProgress:
         self._task = ""
         self._spec: TaskSpec | None = None
         self._settings: Settings | None = None
+        self._model: Mapping[str, Any] | None = None
         self._last_printed = self._since = time.monotonic()
         self._earlier = 0.0  # seconds of the processes that the run was interrupted in
         self._progress = create_counter(out)
@@ -186,11 +192,11 @@ class RunProgress:
             self._progress.stop()
             whole = self._earlier + time.monotonic() - self._since
             assert self._settings is not None  # since it started
-            print_summary(self.out, event.result, event.folder, self._settings, whole)
+            print_summary(self.out, event.result, event.folder, self._settings, whole, self._model)
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
-        self._task, self._spec, self._settings = settings.task, spec, settings
+        self._task, self._spec, self._settings, self._model = settings.task, spec, settings, event.model
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         conditions = counted(settings.episodes, "condition")
@@ -281,7 +287,12 @@ class RunProgress:
 
 
 def print_summary(
-    out: Console, result: Result, folder: Path, settings: Settings, whole: float | None = None
+    out: Console,
+    result: Result,
+    folder: Path,
+    settings: Settings,
+    whole: float | None = None,
+    model: Mapping[str, Any] | None = None,
 ) -> None:
     """Print held-out success with its interval, cost, and where the files are.
 
@@ -291,6 +302,7 @@ def print_summary(
         folder: the run's folder, with best.py, result.json and perhaps videos.
         settings: of the run, with which a run that its budget ended can go on.
         whole: wall-clock seconds with the held-out episodes and the videos.
+        model: its model and endpoint, as of ``model_words``; None where none is asked.
     """
     table = create_table(header=False)
     table.add_column(no_wrap=True)
@@ -326,16 +338,19 @@ def print_summary(
     touched = touched and result.measure == "success" and result.held_out_success > 0
     lasts = f"{TOUCHED}; try: trace-robot stress {shlex.quote(name_of(folder))}, and --hold end"
     tight = "envelope" in settings.options and result.measure == "success" and not result.held_out_success
+    # By default, of an optimizer that prefers the environment's own action.
+    places = (settings.control, settings.usual_control, result.control) == (None, "raw", "pose")
     for note in (
         *result.notes,
         *([lasts] if touched else []),
         *([f"envelope: {TOO_TIGHT}"] if tight else []),
+        *([PLACES] if places else []),
     ):
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
     unsolved = result.measure != "success" or result.held_out_success < 1
-    if unsolved and (again := continuing_command(settings, folder, result.ended)):
+    if unsolved and (again := continuing_command(settings, folder, result.ended, model)):
         rows = [""]
         for word in map(shlex.quote, shlex.split(again)):  # broken between words: a shell takes it as it is
             if out.is_terminal and len(f"{rows[-1]} {word}") > out.width - 4 and rows[-1]:

@@ -31,6 +31,7 @@ from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.run.loop import OnEvent
 from trace_robot.run.person import AskPerson
 from trace_robot.settings import Result
+from trace_robot.store.command_line import model_words
 
 BELOW = 3  # exit code where --require asked for more
 
@@ -53,7 +54,9 @@ def show_run(
     """
     screen = RunProgress(progress_console())
     person = person_of(options, screen.ask)
-    again = f"go on with: trace-robot {command} {shlex.quote(name_of(out))}"
+    # Given again: another model is not stored, and an endpoint elsewhere is asked only where it is named.
+    given = {name: getattr(options, name, None) for name in ("model", "base_url", "proposer")}
+    again = f"go on with: trace-robot {command} {shlex.join([name_of(out), *model_words(given)])}"
     try:
         with interruptible(f"stopped; {again}"), screen:
             result = run(screen.show, person)

@@ -76,6 +76,16 @@ class DeclaredPlugin:
         """
         return self._with_hands(name, options).solves
 
+    def moves_itself(self, name: str, options: Mapping[str, Any], /) -> bool:
+        """Return whether an environment's own action moves a hand along x, y and z.
+
+        Args:
+            name: one of ``names()``, which ``solves``.
+            options: as of ``describe``.
+        """
+        key = _key(name, {**{k: v for k, v in options.items() if k != "render_mode"}, "control": "raw"})
+        return key in self._descriptions and bool(self._descriptions[key].spec.hands)
+
     def summary(self, name: str, /) -> tuple[str, str]:
         """Return task and success as declared, without making the environment."""
         from trace_robot.env.description import threshold_text
@@ -129,6 +139,7 @@ class DeclaredPlugin:
         """Return a declaration with hands, and keep the description made on the way."""
         from trace_robot.env.description import with_found_hands
         from trace_robot.env.guard import closed
+        from trace_robot.env.spaces import may_move_itself
 
         declaration = self._declaration(name)
         if declaration.hands or declaration.pose:
@@ -143,20 +154,20 @@ class DeclaredPlugin:
             try:
                 with quiet(), closed(self._make_env(asked, _arguments(options), None)) as env:
                     found = self._hands[key] = with_found_hands(declaration, env)
-                    usual = {**options, "control": "pose" if found.solves else "raw"}
-                    self._described(name, with_options(found, usual), env, usual)
-            except (
-                Exception
-            ) as error:  # of the environment, its close() included: raised where it is described
+                    raw, pose = ({**options, "control": control} for control in ("raw", "pose"))
+                    if found.solves:
+                        self._described(name, with_options(found, pose), env, pose)
+                    if not found.solves or may_move_itself(env):
+                        self._described(name, asked, env, raw)
+            # Of the environment, its close() included: raised where it is described.
+            except Exception as error:
                 for new in set(self._descriptions) - before:
                     del self._descriptions[new]
-                if isinstance(
-                    error, SimulatorDeathError
-                ):  # by chance, perhaps: not raised there, and not kept
+                if isinstance(error, SimulatorDeathError):  # by chance, perhaps: not kept
                     del self._hands[key]
                     raise SimulatorDeathError(
                         f"{self.file}: {name}: the simulator died while its hands were measured: {error}; mend it, or"
-                        " add --control raw, which measures none"
+                        " name the action that moves it, hands=[Hand(..., motion=...)], or add --control raw"
                     ) from error
         return self._hands[key]
 

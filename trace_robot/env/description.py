@@ -18,8 +18,15 @@ from trace_robot.env.kinematics import ArmTracking
 from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
 from trace_robot.env.motion_probe import measured_motion, moves_along_axes
 from trace_robot.env.simulation import physics_of
-from trace_robot.env.spaces import raw_hands, tracked_hands
-from trace_robot.env.tracking import ArmModel, Tracking
+from trace_robot.env.spaces import (
+    may_move_itself,
+    points_named,
+    raw_hands,
+    tracked_hands,
+    tracked_spec,
+    with_own_hand,
+)
+from trace_robot.env.tracking import ArmModel
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import Array, TaskSpec, hands_of
@@ -98,7 +105,7 @@ def describe_env(
     )
     hands = raw_hands(declaration, spec)
     if control == "pose" and declaration.pose is not None:
-        spec = replace(_tracked(spec, declaration.pose), hands=tracked_hands(declaration, hands))
+        spec = replace(tracked_spec(spec, declaration.pose), hands=tracked_hands(declaration, hands))
     elif control == "pose":
         arm = _moved(declaration, env, spec, action, observation)
         solved = tuple(hand.spec for hand in arm.hands)
@@ -107,6 +114,9 @@ def describe_env(
         return EnvDescription(declaration, spec, observation, action, arm)
     else:
         spec = replace(spec, hands=hands)
+        if not declaration.hands and declaration.pose is None and may_move_itself(env):
+            probe = Probe(env, spec, action, observation, simulated=False)
+            spec = with_own_hand(spec, points_named(declaration, spec), probe)
     return EnvDescription(declaration, spec, observation, action)
 
 
@@ -170,18 +180,15 @@ def _with_measured_hands(declaration: Environment, env: Any, raw: EnvDescription
 
     An environment without a point is not played: it may fail, which episodes are there to find.
     """
-    parts = raw.spec.observation
-    sizes = {part.name: part.size for part in parts}
-    points = list(declaration.positions) or [
-        part.name for part in parts if part.unit == "m" and part.name.endswith("position")
-    ]
-    points = [name for name in points if sizes.get(name) == 3]
+    points = points_named(declaration, raw.spec)
     if not points:
         return declaration
     probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
     response = PushResponse.of(probe)
     positions = tuple(declaration.positions or points)
-    if hands_of(replace(probe.spec, positions=positions)) and moves_along_axes(probe, positions[0], response):
+    if hands_of(replace(probe.spec, positions=positions, hands=())) and moves_along_axes(
+        probe, positions[0], response
+    ):
         return declaration  # four numbers, and the first three are the hand's own axes
     hands, used = list[Hand](), set[int]()
     for name in points:
@@ -221,15 +228,6 @@ def _yaw_part(hand: Hand, probe: Probe) -> str:
     yaws, *gaps = np.unwrap(np.array(looks), axis=0).T
     found = [name for name, gap in zip(angles, gaps, strict=True) if np.ptp(gap) < LEVEL]
     return found[0] if found and np.ptp(yaws) > LEVEL else ""
-
-
-def _tracked(spec: TaskSpec, pose: Tracking) -> TaskSpec:
-    """Replace the environment's own action by a tracking controller's target."""
-    fields, low, high = pose.action(spec)
-    # A prompt says how long a decision may be followed; ``EnvAdapter.scene`` takes the entry out again, because it is
-    # no option of ``make``.
-    options = {**spec.options, "decision_steps": pose.steps}
-    return replace(spec, action=fields, low=low, high=high, options=options)
 
 
 def threshold_text(threshold: float) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
 from trace_robot.env.conformance import require
-from trace_robot.env.declared import gymnasium_ids
+from trace_robot.env.declared import DeclaredPlugin, gymnasium_ids
 from trace_robot.env.discovery import version_conflicts
 from trace_robot.env.equipment import Equipment, equip
 from trace_robot.env.plugins import Expert, Plugin, discover, names_of, plugin_at, plugin_of_id
@@ -273,14 +273,14 @@ def usual_control(name: str, preferred: str, options: Mapping[str, Any] = NO_OPT
 
     Args:
         name: of an environment.
-        preferred: taken where it has that mode; but an arm in joint space is moved by its hands.
+        preferred: taken where it has that mode; but an arm in joint space is moved by its hands, and "raw" is for
+            what moves a hand along x, y and z by itself.
         options: as of ``plugin``. Worlds and the like, which are no arguments of the environment, decide nothing.
     """
     plugin, name = _lookup(name, {**ANY_TASK, **options})
     options = Equipment.split(options)[1]
-    # Only a declaration can say so; other plug-ins need not have the method.
-    if getattr(plugin, "solves", lambda *_: False)(name, options):
-        return "pose"
+    if isinstance(plugin, DeclaredPlugin) and plugin.solves(name, options):
+        return "raw" if preferred == "raw" and plugin.moves_itself(name, options) else "pose"
     modes = tuple(plugin.controls(name))
     return preferred if preferred in modes else modes[-1]
 

@@ -16,8 +16,14 @@ from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.env.declaration import Environment, Hand
+    from trace_robot.env.description import Probe
+    from trace_robot.env.motion_model import PushResponse
+    from trace_robot.env.tracking import Tracking
 
 FEW = 64  # numbers: 0.5 µs as floats for 39, where an array with its warnings off takes 1.4
+ASIDE = 0.1  # part of a number's motion by which it may move a hand along another axis
+STAYS = 16  # steps within which a hand must have arrived, to stay there
+DIFFERS = 0.1  # part of the motion by which a hand that has arrived may still differ
 SPACES = "Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
 
 
@@ -212,6 +218,20 @@ def raw_hands(declaration: Environment, raw: TaskSpec) -> tuple[HandSpec, ...]:
     return tuple(_raw_hand(hand, acted) for hand in declaration.hands)
 
 
+def tracked_spec(spec: TaskSpec, pose: Tracking) -> TaskSpec:
+    """Replace the environment's own action by a tracking controller's target.
+
+    Args:
+        spec: in mode "raw".
+        pose: the tracking controller.
+    """
+    fields, low, high = pose.action(spec)
+    # A prompt says how long a decision may be followed; ``EnvAdapter.scene`` takes the entry out again, because it is
+    # no option of ``make``.
+    options = {**spec.options, "decision_steps": pose.steps}
+    return replace(spec, action=fields, low=low, high=high, options=options)
+
+
 def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[HandSpec, ...]:
     """Return the hands of an action in mode "pose" with ``Environment.pose``.
 
@@ -222,8 +242,72 @@ def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[
         declaration: with a tracking controller.
         hands: those of mode "raw".
     """
-    tracked = getattr(declaration.pose, "hand", None)  # tracking of joints has none
-    return tuple(replace(hand, motion=0) for hand in hands if hand.position == tracked and hand.motion == 0)
+    from trace_robot.env.tracking import HandTracking
+
+    pose = declaration.pose
+    if not isinstance(pose, HandTracking):
+        return ()
+    return tuple(replace(hand, motion=0) for hand in hands if hand.position == pose.hand and hand.motion == 0)
+
+
+def may_move_itself(env: Any) -> bool:
+    """Return whether an action is three numbers, without looking at what they do."""
+    return getattr(env.action_space, "shape", None) == (3,)
+
+
+def points_named(declaration: Environment, spec: TaskSpec) -> list[str]:
+    """Return the parts that are points, as declared or by their names and unit.
+
+    Args:
+        declaration: with ``positions``, or without.
+        spec: of the environment.
+    """
+    named = [part.name for part in spec.observation if part.unit == "m" and part.name.endswith("position")]
+    sizes = {part.name: part.size for part in spec.observation}
+    return [name for name in declaration.positions or named if sizes.get(name) == 3]
+
+
+def with_own_hand(spec: TaskSpec, points: Sequence[str], probe: Probe) -> TaskSpec:
+    """Return a spec with the hand that its own three numbers move along x, y, z.
+
+    A controller of such a hand needs no tracking, in a simulation or on a robot.
+
+    Args:
+        spec: in mode "raw"; returned as it is where no point is such a hand.
+        points: names of observation parts of three numbers, meters.
+        probe: of an environment object that nothing else uses.
+
+    Raises:
+        EnvironmentFault: the environment raises.
+    """
+    from trace_robot.env.motion_model import PushResponse
+
+    if len(points) < 2:
+        return spec
+    try:
+        hand = _own_hand(spec, points, PushResponse.of(probe))
+    except WorkspaceError:  # two episodes of one seed differ, or are too short
+        return spec
+    if hand is None:
+        return spec
+    positions = (hand.position, *(name for name in points if name != hand.position))
+    return replace(spec, hands=(hand,), positions=positions)
+
+
+def _own_hand(spec: TaskSpec, points: Sequence[str], response: PushResponse) -> HandSpec | None:
+    """Return the point that each number moves along its own axis, positive forwards.
+
+    Where a push ends it stays: the numbers are increments or velocities. A force, or a target, needs another
+    controller than a gain.
+    """
+    for part in (part for name in points for part in spec.observation if part.name == name):
+        effect = response.pulse[:, :, part.start : part.stop]  # (3, T, 3) meters
+        end = effect[:, -1]
+        along = np.diag(end)
+        straight = (along > 0).all() and (np.abs(end - np.diag(along)).max(1) < ASIDE * along).all()
+        if straight and (np.abs(effect[:, STAYS:] - end[:, None]).max((1, 2)) < DIFFERS * along).all():
+            return HandSpec("hand", part.name, 0)
+    return None
 
 
 def require_part(what: str, name: str, parts: Mapping[str, Field], size: int, kind: str) -> None:

@@ -31,6 +31,7 @@ from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Field, TaskSpec
 
 STEPS = 60
+DIFFERENTLY = "did not do again"  # what an environment says that is drawn by being stepped again
 EPISODE_SECONDS = 10.0
 SEEDS = (0, 1, 2)
 
@@ -92,9 +93,6 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if (remote := _remote(env)) is not None:
         packages = ", ".join(f"{name} {version}" for name, version in remote.versions.items())
         yield _found(Finding("python", "good", f"it runs in {remote.call.python}: {packages}"))
-    if hidden := unused(spec):
-        text = f"{len(hidden)} numbers of the observation have no name, and no controller sees them: {_runs(hidden)}"
-        yield _found(Finding("names", "note", text, "observation"))
     # With the searches, which the checks above do not need.
     from trace_robot.env_checker.findings import name_findings, saved_state
 
@@ -153,7 +151,7 @@ def _success(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
     else:
         text = "nothing says what success is: no entry success or is_success of info, no reward threshold"
         differ = rewards_differ(env, _actions(spec), SEEDS[0])
-        note = Finding("success", "note", f"{text}; results show the mean return")
+        note = Finding("success", "good", f"{text}; results show the mean return")
         yield _found(note if differ else problem("success", text, "success"))
 
 
@@ -244,7 +242,10 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
         )
         yield Finding("hands", "good", f"hand {hand.name!r}: {numbers}{gripper}")
     try:
-        usual = options.get("control") or usual_control(name, "pose", options)
+        # A hand that the action moves by itself is that of the built-in search.
+        declared = getattr(env.unwrapped, "declaration", None)
+        own = spec.hands and declared is not None and not declared.hands
+        usual = options.get("control") or usual_control(name, "raw" if own else "pose", options)
         posed = env if usual == spec.control else make(name, **{**options, "control": usual})
         yield from (Finding("hands", "good", text) for text in getattr(posed.unwrapped, "hands", ()))
         if posed is not env:
@@ -255,11 +256,12 @@ def _hands(name: str, options: dict[str, Any], env: Any, spec: TaskSpec) -> Iter
 
 
 def _usual_spec(name: str, options: dict[str, Any], spec: TaskSpec) -> TaskSpec:
-    """Return the spec in the mode that ``optimize`` takes, else ``spec``."""
+    """Return the spec in the mode that the built-in search takes, else ``spec``."""
     from trace_robot.env.registry import describe, usual_control
+    from trace_robot.settings import DEFAULTS
 
     try:
-        usual = options.get("control") or usual_control(name, "pose", options)
+        usual = options.get("control") or usual_control(name, DEFAULTS["search"].control, options)
         return spec if usual == spec.control else describe(name, **{**options, "control": usual})
     except Exception:  # the stage of the hands has reported it
         return spec
@@ -328,7 +330,9 @@ def _picture(env: Any, spec: TaskSpec) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             render_picture([Clip(scene, states)], Path(folder) / "frame.png")
     except Exception as error:  # no picture is no reason not to optimize
-        return Finding("picture", "note", f"it cannot be drawn: {error_text(error)}", "", _remedy("picture"))
+        text = error_text(error)
+        remedy = _remedy("seeds" if DIFFERENTLY in text else "picture")
+        return Finding("picture", "note", f"it cannot be drawn: {text}", "", remedy)
     how = (
         "from recorded states of its model"
         if scene.model_path
@@ -361,6 +365,8 @@ def _attempt(trial: Callable[[], Any]) -> str | None:
 
 def _words(spec: TaskSpec) -> str:
     seen, done = _names(spec.observation), _names(spec.action)
+    if hidden := unused(spec):  # on purpose: a declaration must name or skip every number
+        seen += f" ({len(hidden)} number{'s' * (len(hidden) > 1)} left out: {_runs(hidden)})"
     return f"observation: {seen}; action: {done}; at most {spec.horizon} decisions"
 
 

@@ -8,8 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from trace_robot.env.declaration import Environment, Hand
 from trace_robot.env.description import describe_env
+from trace_robot.env.tracking import JointTracking
 from trace_robot.env_checker.checker import Finding, Verdict, error_text
 from trace_robot.env_checker.draft import planar_of, points_of, with_goals
 from trace_robot.env_checker.identify import identify, take_sample
@@ -20,6 +23,8 @@ from trace_robot.search import StagedSearch
 from trace_robot.spec import Field, TaskSpec, hands_of
 
 SEED = 0  # of the episode that is saved and restored
+MOVES = 1e-6  # meters by which a hand must move along an axis
+UNREACHED = 0.005  # meters from a hand that does not, as far as a decision of mode "pose" may end
 PLAIN = re.compile(r"(observation|action)(_\d+)?$")  # what numbers without a name are called
 
 
@@ -129,11 +134,14 @@ def position_findings(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[Find
         text = f"{listed} are planar points, and positions names none: no staged program is searched"
         remedy = f"observation=[..., {parts}], positions={tuple(_field_at(spec, run) for run in planar)!r}"
         yield Finding("positions", "note", text, "positions", f"give them a height: {remedy}")
+    yield from height_findings(sample, spec, used)
     yield from gripper_findings(sample, runs, spec)
     staged = StagedSearch.suits(used)
-    if spec.positions and not staged:
-        # Of an adapter; a plug-in's own environment has none.
-        declared = getattr(env.unwrapped, "declaration", None)
+    # Of an adapter; a plug-in's own environment has none.
+    declared = getattr(env.unwrapped, "declaration", None)
+    # Where joints are tracked as declared, positions are for feedback laws, and there is nothing to mend.
+    joints = declared is not None and isinstance(declared.pose, JointTracking)
+    if spec.positions and not staged and not joints:
         hands = hands_of(used)
         reason = "" if declared is None or hands else _why_no_hand(declared, env.unwrapped.inner)
         text = f"no search uses positions ({', '.join(spec.positions)}): " + (
@@ -158,6 +166,34 @@ def position_findings(env: Any, spec: TaskSpec, used: TaskSpec) -> Iterator[Find
         f"staged programs for {'one hand' if count == 1 else f'{count} hands'}{mode}; " if staged else ""
     )
     yield Finding("enables", "good", f"{programs}feedback laws")
+
+
+def height_findings(sample: Sample, spec: TaskSpec, used: TaskSpec) -> Iterator[Finding]:
+    """Yield positions that are out of reach along an axis.
+
+    Args:
+        sample: of the environment.
+        spec: its description.
+        used: its description in the control mode of the search, which has the hands.
+    """
+    starts = {field.name: field.start for field in spec.observation}
+    names = [name for name in used.positions if name in starts]
+    for hand in (hand for hand in hands_of(used) if hand.position in starts):
+        here = starts[hand.position]
+        step, push = np.abs(sample.after - sample.before).max(0), np.abs(sample.moved).max(0)
+        still = np.flatnonzero(np.maximum(step, push)[here : here + 3] < MOVES)
+        place = sample.after[:, here : here + 3]
+        for name in (name for name in names if name != hand.position):
+            apart = np.abs(sample.after[:, starts[name] : starts[name] + 3] - place).min(0)
+            for axis in (axis for axis in still.tolist() if apart[axis] > UNREACHED):
+                along, away = "xyz"[axis], float(apart[axis])
+                text = (
+                    f"{name} is {100 * away:.3g} cm or more from {hand.position} along {along}, and no action moves"
+                    f" {hand.position} along {along}: no controller brings one to the other"
+                )
+                remedy = f"if both are meant to meet, give them the same {along}"
+                remedy += ": part(..., 2, 'm', height=...)" * (axis == 2)
+                yield Finding("positions", "note", text, "positions", remedy)
 
 
 def _why_no_hand(declaration: Environment, env: Any) -> str:
@@ -195,7 +231,7 @@ def saved_state(make: Callable[[], Any], actions: Sequence[Any]) -> Finding:
     try:
         env = make()
     except Exception as error:
-        return Finding("state", "note", f"its state cannot be saved: {error_text(error)}")
+        return _unsaved(error_text(error))
     finding = _snapshot(env, actions)
     with suppress(Exception):  # close() is tried on the other one
         env.close()
@@ -205,7 +241,7 @@ def saved_state(make: Callable[[], Any], actions: Sequence[Any]) -> Finding:
 def _snapshot(env: Any, actions: Sequence[Any]) -> Finding:
     """Try whether an episode that is continued from a saved state goes on as it did."""
     if not hasattr(env, "snapshot"):
-        return Finding("state", "note", "its state cannot be saved: it has no snapshot and restore")
+        return _unsaved("it has no snapshot and restore")
     try:
         env.reset(seed=SEED)
         env.step(actions[0])
@@ -214,12 +250,16 @@ def _snapshot(env: Any, actions: Sequence[Any]) -> Finding:
         env.restore(saved)
         again = _trajectory(env, actions[1:9])
     except Exception as error:
-        return Finding("state", "note", f"its state cannot be saved and restored: {error_text(error)}")
+        return _unsaved(error_text(error))
     if first != again:
-        text = "its state cannot be saved exactly: a restored episode goes on otherwise"
-        return Finding("state", "note", text)
+        return _unsaved("a restored episode goes on otherwise")
     text = "its state can be saved, and a restored episode goes on exactly as it did"
     return Finding("state", "good", text)
+
+
+def _unsaved(reason: str) -> Finding:
+    # No note: there is nothing to mend, as every episode of a run is begun by a reset.
+    return Finding("state", "good", f"its state cannot be saved ({reason}), which no command needs")
 
 
 def _trajectory(env: Any, actions: Sequence[Any]) -> list[tuple[bytes, float]]:

@@ -37,7 +37,7 @@ __all__ = ["ParameterSite", "Policy", "load_policy"]
 
 HEADING = re.compile(r"(?:(?<=[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])|\A)(?=#\w)")
 POSE = (
-    " A decision is followed until the hand is there and the gripper is still, for at most {decision} simulator steps;"
+    " A decision is followed until the {hand} there{gripper}, for at most {decision} simulator steps;"
     " then the next one is asked for. An episode has {episode} simulator steps."
 )
 WORLDS = (
@@ -99,7 +99,15 @@ def _lasting(spec: TaskSpec) -> str:
 def pose_text(spec: TaskSpec) -> str:
     """Return how long a decision may be followed in control mode "pose", as text."""
     steps = spec.options.get("decision_steps", DECISION_STEPS)
-    return POSE.format(decision=steps, episode=spec.simulator_steps or spec.horizon)
+    grips = not spec.hands or any(
+        hand.gripper >= 0 for hand in spec.hands
+    )  # one that is implied has a gripper
+    return POSE.format(
+        hand="hands are" if len(spec.hands) > 1 else "hand is",
+        gripper=" and the gripper is still" if grips else "",
+        decision=steps,
+        episode=spec.simulator_steps or spec.horizon,
+    )
 
 
 def objective_of(spec: TaskSpec) -> str:

@@ -5,12 +5,12 @@ The loop is the same for every optimizer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
@@ -30,7 +30,7 @@ from trace_robot.run.acceptance import (
 )
 from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
-from trace_robot.settings import ASKING_NONE, Result, SeedSplit, Settings, versions
+from trace_robot.settings import Result, SeedSplit, Settings
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Started:
     """The run is about to roll out its first candidate.
 
     why: the reason for this optimizer, as text. control: that for the control mode. known: entries of the journal from
-    before an interruption, which are batches of episodes and answers of a model.
+    before an interruption, which are batches of episodes and answers of a model. model: its name and endpoint.
     """
 
     settings: Settings
@@ -56,6 +56,7 @@ class Started:
     why: str = ""
     known: int = 0
     control: str = ""
+    model: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +154,8 @@ class OptimizationLoop:
         """Iterate until the optimizer or the budget ends, then score the best."""
         run = self.run
         task, why, known = run.task, run.config.why, run.journal.known
-        control = task.control_reason(run.settings)
-        self.on_event(Started(run.settings, task.spec, task.policy, run.folder, why, known, control))
+        control, model = task.control_reason(run.settings), run.config.stored
+        self.on_event(Started(run.settings, task.spec, task.policy, run.folder, why, known, control, model))
         return self._finish(self._iterate())
 
     def _iterate(self) -> str:
@@ -291,7 +292,7 @@ class OptimizationLoop:
             tokens=spent.prompt_tokens + spent.completion_tokens,
             seconds=round(spent.seconds, 2),
             ended=ended,
-            versions=versions(self.evaluator.task.versions, model=settings.optimizer not in ASKING_NONE),
+            versions=self.run.versions,
             money=spent.money,
             notes=tuple(filter(None, (*notes, standing_still(episodes)))),
             **final_scores(self.start, self.best, episodes, spec),

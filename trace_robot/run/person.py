@@ -254,7 +254,9 @@ def going_on(history: History, run: RunInfo) -> str:
     """
     with decoding(f"the run {run.name!r}"):
         header = header_of(history.row(run))
-    return continuing_command(header.settings, run.folder, run.ended) if header.own else ""
+    if not header.own:
+        return ""
+    return continuing_command(header.settings, run.folder, run.ended, header.choice)
 
 
 def usable_header(header: RunHeader) -> RunHeader:

@@ -102,7 +102,7 @@ class Run:
                     task.source,
                     config.why,
                     config.stored,
-                    versions(task.versions, model=settings.optimizer not in ASKING_NONE),
+                    _versions(settings, task),
                 )
                 yield cls(folder, store.begin(place.name, header), settings, task, config)
 
@@ -162,6 +162,11 @@ class Run:
     @property
     def folder(self) -> Path:
         return self._files.path
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Those of the packages it is executed with, also of a resumed run."""
+        return _versions(self.settings, self.task)
 
     @property
     def model(self) -> ChatModel | None:
@@ -272,3 +277,7 @@ class Run:
     def _note(self, status: Status, why: str) -> None:
         with suppress(RunError):  # a full disk fails here too, and its first error is the one to report
             self._writer.enter(status, why)
+
+
+def _versions(settings: Settings, task: Task) -> dict[str, str]:
+    return versions(task.versions, model=settings.optimizer not in ASKING_NONE)

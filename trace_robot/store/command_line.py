@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from trace_robot.settings import AGENT, DEFAULTS, Defaults, Settings
 
 if TYPE_CHECKING:
     from trace_robot.store.records import RunInfo
 
+OFFICIAL = "api.openai.com"  # the default, which needs no option
 BUDGETS = {
     "iterations": " iteration",
     "seconds": " seconds spent",
@@ -52,13 +54,16 @@ def repeating_command(run: RunInfo) -> str:
     return shlex.join([*words, *_words(given, usual)])
 
 
-def continuing_command(settings: Settings, folder: Path, ended: str) -> str:
+def continuing_command(
+    settings: Settings, folder: Path, ended: str, model: Mapping[str, Any] | None = None
+) -> str:
     """Return the command that goes on from the best controller, with twice the budget.
 
     Args:
         settings: of the run.
         folder: of the run, with best.py.
         ended: why it ended.
+        model: as of ``model_words``.
 
     Returns:
         "" where no budget ended it, or its controllers came from outside.
@@ -76,7 +81,31 @@ def continuing_command(settings: Settings, folder: Path, ended: str) -> str:
     if settings.rules == 1:
         given["grow"] = None  # as the option did not exist
     words = ["trace-robot", "optimize", settings.task, "--policy", str(folder / "best.py")]
-    return shlex.join([*words, "--optimizer", settings.optimizer, *_words({**given, **spent}, usual)])
+    words += ["--optimizer", settings.optimizer, *model_words(model)]
+    return shlex.join([*words, *_words({**given, **spent}, usual)])
+
+
+def model_words(model: Mapping[str, Any] | None) -> list[str]:
+    """Return the options that name a run's language model and its endpoint.
+
+    A key is in none of them: an address with a password, or with a query, which may hold one, is left out.
+
+    Args:
+        model: with "model", "base_url" and "proposer", each of which it may lack, as ``ModelConfig.to_data`` returns
+            it; None where no model is asked.
+    """
+    given = model or {}
+    if command := given.get("proposer"):
+        return ["--proposer", command if isinstance(command, str) else shlex.join(command)]
+    words = ["--model", str(given["model"])] if given.get("model") else []
+    address = str(given.get("base_url") or "")
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no address, which is refused where it is to be asked
+        return words
+    if not address or parts.hostname == OFFICIAL or parts.username or parts.password or parts.query:
+        return words
+    return [*words, "--base-url", address]
 
 
 def files_to_save(settings: Mapping[str, Any]) -> dict[str, str]:

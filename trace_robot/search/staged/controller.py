@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.staged.hands import Data, decide, gripper_range, is_machine, table
+from trace_robot.search.staged.hands import Data, decide, is_machine, table
 from trace_robot.search.staged.program import (
     HERE,
     STALLED,
@@ -22,8 +22,9 @@ from trace_robot.search.staged.program import (
     spiral_step,
     things,
 )
-from trace_robot.search.staged.writer import code, names, write
-from trace_robot.spec import Array, TaskSpec, hands_of
+from trace_robot.search.staged.saved import names
+from trace_robot.search.staged.writer import code, write
+from trace_robot.spec import Array, TaskSpec, gripper_range, hands_of
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
@@ -308,7 +309,7 @@ class StagedController:
             candidate: one whose ``program`` is this one as data.
             spec: the environment that the code is for.
         """
-        stages = ", ".join(title.replace("_", " ") for title in names(self.program))
+        stages = ", ".join(title.replace("_", " ") for title in names(self.program, spec))
         note = f"{candidate.note}: {stages}" if candidate.note else stages
         values = {"act": code(self.program, spec)}
         return replace(candidate, values=values, program=None, seeds=None, note=note)

@@ -28,12 +28,14 @@ from trace_robot.search.staged.program import (
     check,
     things,
 )
-from trace_robot.spec import HandSpec, TaskSpec, hands_of
+from trace_robot.spec import HandSpec, TaskSpec, gripper_range, hands_of, has_gripper
 
 Data = dict[str, Any]
 TURNED = 0.05  # rad from its orientation within which a hand is turned, about what a jaw forgives
 WIDEST = 1e9  # in place of an infinite bound, which has no literal
 PRIVATE = re.compile(r"\b_(\w+)(?=\()")  # functions are private here and have plain names in the text
+# What sets grippers, left out where no hand has one.
+GRIPS = re.compile(r'^ +memory\["grip"\].*\n|\n +if "gripper" in hand:\n.*', re.MULTILINE)
 LINE = 100  # characters of a line of the table
 MACHINE_IMPORTS = "import math\nfrom typing import Any\n"
 HEAD = f"""\
@@ -207,7 +209,7 @@ def _motion(program: Data, stage: Data, errors: Any, observation: Data, memory: 
     gain, low, high = program["gain"], program["low"], program["high"]
     action = [0.0] * len(low)
     for k, move in enumerate(stage["moves"]):
-        memory["grip"][move["hand"]] = move["gripper"]
+        memory["grip"][move["hand"]] = move.get("gripper", 0.0)
         if errors is not None:
             first, speed = program["hands"][move["hand"]]["motion"], move["speed"]
             for i, error in enumerate(errors[k], first):
@@ -255,12 +257,14 @@ def machine_code(program: StagedProgram, spec: TaskSpec) -> str:
         if name == "stages":
             lines.append('    "stages": [')
             for i, (stage, row) in enumerate(zip(program.stages, value, strict=True), 1):
-                comment = textwrap.wrap(f"{i}. {_sentence(stage)}", LINE - 10)
+                comment = textwrap.wrap(f"{i}. {_sentence(stage, spec)}", LINE - 10)
                 lines += [f"        # {line}" for line in comment] + [f"{_literal(row, 8)},"]
             lines.append("    ],")
         else:
             lines.append(f'    "{name}": {_literal(value, 4).lstrip()},')
     functions = [PRIVATE.sub(r"\1", inspect.getsource(function).rstrip()) for function in FUNCTIONS]
+    if not any(hand.gripper >= 0 for hand in hands_of(spec)):
+        functions = [GRIPS.sub("", function).replace(" grip={},", "") for function in functions]
     return "\n\n\n".join([HEAD + "\n".join([*lines, "}"]), *functions, ACT.rstrip()]) + "\n"
 
 
@@ -318,7 +322,9 @@ def _stage(stage: Stage, spec: TaskSpec) -> Data:
 
 def _move(move: Stage | Move, spec: TaskSpec) -> Data:
     data: Data = {"hand": move.hand or hands_of(spec)[0].name, "tracked": move.tracked}
-    data.update(place=_used(move.place), gripper=move.gripper, speed=move.speed)
+    data["place"] = _used(move.place)
+    data |= {"gripper": move.gripper} if has_gripper(move.hand, spec) else {}
+    data["speed"] = move.speed
     if move.turn is not None:
         data["turn"] = _used(move.turn) | {"angle": move.turn.angle}
     return data
@@ -335,14 +341,13 @@ def _used(part: Waypoint | Turn) -> Data:
     return {name: value for name, value in asdict(part).items() if value not in ("", 0.0, "now", HERE)}
 
 
-def _sentence(stage: Stage) -> str:
+def _sentence(stage: Stage, spec: TaskSpec) -> str:
     parts = []
     for move in stage.moves:
         hand = f"{move.hand}: " if move.hand else ""
         turn = f", turned to {_orientation(move.turn)}" if move.turn else ""
-        parts.append(
-            f"{hand}{short(move.tracked)} to {phrase_of(move.place)}{turn}, {grip_phrase(move.gripper)}"
-        )
+        grip = f", {grip_phrase(move.gripper)}" if has_gripper(move.hand, spec) else ""
+        parts.append(f"{hand}{short(move.tracked)} to {phrase_of(move.place)}{turn}{grip}")
     ends = f"; at most {stage.max_decisions} decisions"
     ends += f", until {_state(stage.until)}" if stage.until else ""
     back = f"; {stage.back} stages back unless {_state(stage.expects)}" if stage.expects else ""
@@ -361,20 +366,6 @@ def _state(condition: Condition) -> str:
 
 def _literal(value: Any, indent: int) -> str:
     return textwrap.indent(pprint.pformat(value, width=LINE - indent, sort_dicts=False), " " * indent)
-
-
-def gripper_range(hand: HandSpec, spec: TaskSpec) -> tuple[float, float]:
-    """Return the number of a half open gripper, and what closing it adds.
-
-    Args:
-        hand: whose gripper it is, which it may lack.
-        spec: whose bounds open and closed are, -1 and 1 where they are infinite.
-    """
-    if hand.gripper < 0:
-        return 0.0, 0.0
-    low, high = spec.low[hand.gripper], spec.high[hand.gripper]
-    low, high = (low, high) if math.isfinite(high - low) else (-1.0, 1.0)
-    return (low + high) / 2, (low - high) / 2 if hand.opens > 0 else (high - low) / 2
 
 
 def phrase_of(place: Waypoint) -> str:

@@ -1,4 +1,4 @@
-"""Annotation of a staged program that was found: what it is, and bounds of its constants.
+"""Annotation of a staged program that was found: its stages' names, what it is, and bounds of its constants.
 
 A search asks for programs without these, and journals hold hashes of what it asks for. So they are added to the file
 that is kept, in which no value and no statement that runs is another.
@@ -11,8 +11,13 @@ import math
 import re
 import textwrap
 
-from trace_robot.search.staged.writer import WIDTH
+from trace_robot.search.staged.hands import short
+from trace_robot.search.staged.program import Stage, StagedProgram, Waypoint
+from trace_robot.spec import TaskSpec, has_gripper
 
+WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
+DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
+ABOVE = 0.04  # metres beside its anchor from which a place is named by the side it is on
 REACH = 0.5  # metres from its anchor within which a place is looked for, more where it is further away
 GAINS, SPEEDS = "Bounds(1.0, 40.0)", "Bounds(0.1, 1.0)"  # about those that the search itself keeps to
 GRIPPER, NEAR, SLACK = "Bounds(-1.0, 1.0)", "Bounds(0.0, 0.1)", "Bounds(0.01, 0.5)"
@@ -120,3 +125,48 @@ def _described(text: str, env: str) -> str:
         return f"{docstring}\n\n{text}"
     lines[first.lineno - 1 : first.end_lineno] = docstring.split("\n")
     return "\n".join(lines)
+
+
+def names(program: StagedProgram, spec: TaskSpec) -> list[str]:
+    """Return a function name for each stage: what it does, all different.
+
+    Args:
+        program: of stages.
+        spec: the environment, whose hands may have no gripper to close.
+    """
+    pairs = zip(program.stages, (None, *program.stages[:-1]), strict=True)
+    plain = [_name(stage, before if has_gripper(stage.hand, spec) else None) for stage, before in pairs]
+    result: list[str] = []
+    for i, name in enumerate(plain):
+        earlier = plain[:i].count(name)
+        result.append(f"{name}_{earlier + 1}" if plain.count(name) > 1 else name)
+    return result
+
+
+def _name(stage: Stage, previous: Stage | None) -> str:
+    place = stage.place
+    if stage.tracked != place.anchor and not stage.tracked.startswith("hand"):
+        return f"bring_{short(stage.tracked)}_to_{short(place.anchor)}"
+    if previous is not None and stage.gripper - previous.gripper >= 1.0 and stage.tolerance == 0:
+        return "close_gripper"
+    if previous is not None and stage.gripper - previous.gripper <= -1.0 and stage.tolerance == 0:
+        return "open_gripper"
+    if stage.tracked == place.anchor:
+        return _move(place, "" if stage.tracked.startswith("hand") else f"_{short(stage.tracked)}")
+    side = max(abs(place.offset[0]), abs(place.offset[1]), abs(place.along))
+    if place.offset[2] >= ABOVE and side <= place.offset[2]:
+        return f"go_above_{short(place.anchor)}"
+    if place.toward and abs(place.along) >= ABOVE:
+        return f"go_{'before' if place.along > 0 else 'behind'}_{short(place.anchor)}"
+    return f"go_to_{short(place.anchor)}"
+
+
+def _move(place: Waypoint, what: str) -> str:
+    """Name a motion relative to where something is or was by its largest part."""
+    if place.toward and abs(place.along) > max(abs(number) for number in place.offset):
+        return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{short(place.toward)}"
+    axis = max(range(3), key=lambda i: abs(place.offset[i]))
+    direction = DIRECTIONS[axis][place.offset[axis] > 0]
+    if not any(place.offset):
+        return f"wait{what}"
+    return f"{direction}{what}" if axis == 2 else f"move{what}_{direction}"

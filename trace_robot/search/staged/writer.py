@@ -11,7 +11,6 @@ import textwrap
 from trace_robot.search.staged.hands import (
     MACHINE_IMPORTS,
     grip_phrase,
-    gripper_range,
     is_machine,
     machine_code,
     phrase_of,
@@ -27,11 +26,9 @@ from trace_robot.search.staged.program import (
     Waypoint,
     check,
 )
-from trace_robot.spec import TaskSpec, hands_of
+from trace_robot.search.staged.saved import WIDTH, names
+from trace_robot.spec import TaskSpec, gripper_range, hands_of
 
-WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
-DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
-ABOVE = 0.04  # metres beside its anchor from which a place is named by the side it is on
 IMPORTS = """\
 import math
 
@@ -140,7 +137,7 @@ def write(program: StagedProgram, spec: TaskSpec) -> str:
     Raises:
         PolicyError: if the program does not fit the environment.
     """
-    titles = ", ".join(title.replace("_", " ") for title in names(program))
+    titles = ", ".join(title.replace("_", " ") for title in names(program, spec))
     docstring = textwrap.fill(f"Found by search for {spec.name}: {titles}.", WIDTH)
     head = f'"""{docstring}\n"""\n\n' if "\n" in docstring else f'"""{docstring}"""\n\n'
     plain = MACHINE_IMPORTS if is_machine(program, spec) else IMPORTS
@@ -164,7 +161,7 @@ def code(program: StagedProgram, spec: TaskSpec) -> str:
     if is_machine(program, spec):
         return machine_code(program, spec)
     check(program, spec)
-    titles = names(program)
+    titles = names(program, spec)
     blocks = [f"{IMPORTS}\n{_constants(program, spec, titles)}"]
     blocks += [APART.rstrip()] if _holds(program, spec) or _guarded(program) else []
     rest: list[Stage | Rest] = [] if program.rest is None else [program.rest]
@@ -345,17 +342,6 @@ def _actions(spec: TaskSpec) -> tuple[list[str], list[str], list[str]]:
     return named, code, still
 
 
-def names(program: StagedProgram) -> list[str]:
-    """Return a function name for each stage: what it does, all different."""
-    pairs = zip(program.stages, (None, *program.stages[:-1]), strict=True)
-    plain = [_name(stage, previous) for stage, previous in pairs]
-    result: list[str] = []
-    for i, name in enumerate(plain):
-        earlier = plain[:i].count(name)
-        result.append(f"{name}_{earlier + 1}" if plain.count(name) > 1 else name)
-    return result
-
-
 def _sentence(stage: Stage, *, grips: bool) -> str:
     """Return a comment on what a stage does and when it ends."""
     ends = f"for {stage.max_decisions} decisions"
@@ -369,32 +355,3 @@ def _sentence(stage: Stage, *, grips: bool) -> str:
         ends += ", or until it no longer moves"
     grip = f"{grip_phrase(stage.gripper)}, " * grips
     return f"{short(stage.tracked)} to {phrase_of(stage.place)}, {grip}{ends}{kept}"
-
-
-def _name(stage: Stage, previous: Stage | None) -> str:
-    place = stage.place
-    if stage.tracked != place.anchor and not stage.tracked.startswith("hand"):
-        return f"bring_{short(stage.tracked)}_to_{short(place.anchor)}"
-    if previous is not None and stage.gripper - previous.gripper >= 1.0 and stage.tolerance == 0:
-        return "close_gripper"
-    if previous is not None and stage.gripper - previous.gripper <= -1.0 and stage.tolerance == 0:
-        return "open_gripper"
-    if stage.tracked == place.anchor:
-        return _move(place, "" if stage.tracked.startswith("hand") else f"_{short(stage.tracked)}")
-    side = max(abs(place.offset[0]), abs(place.offset[1]), abs(place.along))
-    if place.offset[2] >= ABOVE and side <= place.offset[2]:
-        return f"go_above_{short(place.anchor)}"
-    if place.toward and abs(place.along) >= ABOVE:
-        return f"go_{'before' if place.along > 0 else 'behind'}_{short(place.anchor)}"
-    return f"go_to_{short(place.anchor)}"
-
-
-def _move(place: Waypoint, what: str) -> str:
-    """Name a motion relative to where something is or was by its largest part."""
-    if place.toward and abs(place.along) > max(abs(number) for number in place.offset):
-        return f"move{what}_{'towards' if place.along > 0 else 'away_from'}_{short(place.toward)}"
-    axis = max(range(3), key=lambda i: abs(place.offset[i]))
-    direction = DIRECTIONS[axis][place.offset[axis] > 0]
-    if not any(place.offset):
-        return f"wait{what}"
-    return f"{direction}{what}" if axis == 2 else f"move{what}_{direction}"
