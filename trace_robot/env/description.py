@@ -116,7 +116,7 @@ def describe_env(
         spec = replace(spec, hands=hands)
         if not declaration.hands and declaration.pose is None and may_move_itself(env):
             probe = Probe(env, spec, action, observation, simulated=False)
-            spec = with_own_hand(spec, points_named(declaration, spec), probe)
+            spec = with_own_hand(spec, points_named(declaration, spec), lambda: PushResponse.of(probe))
     return EnvDescription(declaration, spec, observation, action)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from trace_robot.spec import Array, Field, HandSpec, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.env.declaration import Environment, Hand
-    from trace_robot.env.description import Probe
     from trace_robot.env.motion_model import PushResponse
     from trace_robot.env.tracking import Tracking
 
@@ -242,12 +241,8 @@ def tracked_hands(declaration: Environment, hands: Sequence[HandSpec]) -> tuple[
         declaration: with a tracking controller.
         hands: those of mode "raw".
     """
-    from trace_robot.env.tracking import HandTracking
-
-    pose = declaration.pose
-    if not isinstance(pose, HandTracking):
-        return ()
-    return tuple(replace(hand, motion=0) for hand in hands if hand.position == pose.hand and hand.motion == 0)
+    tracked = getattr(declaration.pose, "hand", None)  # of HandTracking alone
+    return tuple(replace(hand, motion=0) for hand in hands if hand.position == tracked and hand.motion == 0)
 
 
 def may_move_itself(env: Any) -> bool:
@@ -267,7 +262,7 @@ def points_named(declaration: Environment, spec: TaskSpec) -> list[str]:
     return [name for name in declaration.positions or named if sizes.get(name) == 3]
 
 
-def with_own_hand(spec: TaskSpec, points: Sequence[str], probe: Probe) -> TaskSpec:
+def with_own_hand(spec: TaskSpec, points: Sequence[str], pushes: Callable[[], PushResponse]) -> TaskSpec:
     """Return a spec with the hand that its own three numbers move along x, y, z.
 
     A controller of such a hand needs no tracking, in a simulation or on a robot.
@@ -275,17 +270,15 @@ def with_own_hand(spec: TaskSpec, points: Sequence[str], probe: Probe) -> TaskSp
     Args:
         spec: in mode "raw"; returned as it is where no point is such a hand.
         points: names of observation parts of three numbers, meters.
-        probe: of an environment object that nothing else uses.
+        pushes: measure what a push of each number does, in an environment object that nothing else uses.
 
     Raises:
         EnvironmentFault: the environment raises.
     """
-    from trace_robot.env.motion_model import PushResponse
-
     if len(points) < 2:
         return spec
     try:
-        hand = _own_hand(spec, points, PushResponse.of(probe))
+        hand = _own_hand(spec, points, pushes())
     except WorkspaceError:  # two episodes of one seed differ, or are too short
         return spec
     if hand is None:
