@@ -21,7 +21,7 @@ import pytest
 from trace_robot.cli import main
 from trace_robot.cli.arguments import add_request
 from trace_robot.llm import message_tokens
-from trace_robot.search.staged.saved import saved_text
+from trace_robot.search.staged.constants import saved_text
 from trace_robot.spec import Array
 
 ANSWER = """<reasoning>The hand keeps still, so go to the goal.</reasoning>

@@ -112,6 +112,7 @@ waypoints = st.builds(
     toward=st.sampled_from(("", *PLACES)),
     along=metres,
     lead=st.sampled_from((0.0, 0.0, 3.5)),
+    level=st.sampled_from(("", "", "bar_yaw")),
 )
 turns = st.none() | st.builds(
     Turn,

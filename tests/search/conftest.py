@@ -81,6 +81,37 @@ class Swing:
         return np.array([math.cos(self.angle), math.sin(self.angle), self.rate])
 
 
+class Cart:
+    """Two wheels that must bring a cart to a point: what an action does depends on where it looks."""
+
+    spec = TaskSpec(
+        name="cart",
+        instruction="go to the target",
+        observation=(Field("place", 0, 2, "m"), Field("heading", 2, 3, "rad"), Field("target", 3, 5, "m")),
+        action=(Field("wheels", 0, 2, "rad/s", "left and right"),),
+        observation_size=5,
+        low=(-6.0, -6.0),
+        high=(6.0, 6.0),
+        horizon=60,
+    )
+
+    def reset(self, seed: int) -> Array:
+        random = np.random.default_rng(seed)
+        self.place, self.target = random.uniform(-1.0, 1.0, (2, 2))
+        self.heading = float(random.uniform(-math.pi, math.pi))
+        return self._seen()
+
+    def step(self, action: Array) -> tuple[Array, float, bool]:
+        left, right = 0.01 * action
+        self.place += (left + right) / 2 * np.array([math.cos(self.heading), math.sin(self.heading)])
+        self.heading = math.remainder(self.heading + (right - left) / 0.2, math.tau)
+        apart = float(np.hypot(*(self.place - self.target)))
+        return self._seen(), -apart, apart < 0.05
+
+    def _seen(self) -> Array:
+        return np.array([*self.place, self.heading, *self.target])
+
+
 def play(plant: Plant, law: FeedbackLaw, seed: int) -> tuple[Array, float, bool]:
     """Return observations, return and success of one episode."""
     runner = LawRunner(law, plant.spec)
@@ -91,7 +122,8 @@ def play(plant: Plant, law: FeedbackLaw, seed: int) -> tuple[Array, float, bool]
         total += reward
         if over:
             break
-    return np.array(seen), total, total >= (plant.spec.return_threshold or 0.0)
+    threshold = plant.spec.return_threshold
+    return np.array(seen), total, over if threshold is None else total >= threshold
 
 
 def outcome(plant: Plant, candidate: Candidate) -> Outcome:
@@ -130,6 +162,11 @@ def mass() -> Mass:
 @pytest.fixture
 def swing() -> Swing:
     return Swing()
+
+
+@pytest.fixture
+def cart() -> Cart:
+    return Cart()
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ STATEFUL = (
     Quantity("number", 5, -1, "average", 0.3),
     Quantity("action", 0, -1, "average", 0.5),
     Quantity("action", 0, -1, "change", 1.0),
+    Quantity("cosine", 3),
+    Quantity("sine", 3, -1, "average", 0.4),
 )
 numbers = st.floats(-30, 30).map(lambda number: float(f"{number:.4g}"))
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trace_robot.search.feedback_law.catalog import MOST, Moments, left_out, structures
+from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
 from trace_robot.search.feedback_law.controller import LawRunner
 from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
-from trace_robot.search.feedback_law.structures import LowRank
+from trace_robot.search.feedback_law.structures import LowRank, Synergic
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -173,10 +173,55 @@ def test_what_has_a_rate_gets_no_changes_and_no_target_that_rests_is_led() -> No
     }
 
 
+def test_a_target_that_circles_is_not_the_rate_of_its_other_axis() -> None:
+    """On a circle x changes as y does, and a ball had no error to a target of which one axis was a rate."""
+
+    def circling(seed: int) -> Array:
+        random = np.random.default_rng(seed)
+        angle = 0.8 * 0.02 * np.arange(200) + random.uniform(0, 6)
+        ball, tilt = 0.1 * np.cumsum(random.standard_normal((2, 200, 2)) * 0.1, axis=1)
+        target = 0.06 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return np.hstack([ball, target, tilt, np.zeros((200, 1))])
+
+    episodes = [probe_features(BALL, circling(seed)) for seed in range(6)]
+    assert any("rate_2_3" in episode for episode in episodes), "it does look like one"
+    found = Features.of(BALL, episodes)
+    assert found.rates == ()
+    assert found.errors == (((0, 1), (2, 3)),)
+    without = replace(BALL, observation=(*BALL.observation[:1], Field("target", 2, 4), *BALL.observation[2:]))
+    assert Features.of(without, [probe_features(without, circling(seed)) for seed in range(6)]).rates != ()
+
+
+def test_only_an_angle_that_turns_far_is_a_heading() -> None:
+    seen = [noisy(seed) for seed in range(8)]
+    found = Features.of(BALL, [probe_features(BALL, each) for each in seen])
+    assert found.angles == (4, 5)
+    for each in seen:
+        each[:, 5] *= 0.1
+    found = Features.of(BALL, [probe_features(BALL, each) for each in seen])
+    assert found.angles == (4,)
+    made = [one.name for one in structures(found, 2) if "as the robot sees it" in one.name]
+    assert made == ["feedback of an error as the robot sees it"]
+
+
+def test_an_error_is_turned_into_the_frame_of_what_has_a_heading() -> None:
+    found = Features.of(BALL, [probe_features(BALL, noisy(seed)) for seed in range(8)])
+    every = [one for one in structures(found, 2) if isinstance(one, Synergic)]
+    made = next(one for one in every if one.name.endswith("as the robot sees it, angle 1"))
+    ahead = LawRunner(made.build(0.1 * np.array([made.scales[0], 0.0, 0.0, made.scales[0]])), BALL)
+    heading = 0.7
+    seen = np.array([0.5, -0.2, 0.1, 0.4, heading, 0.0, 0.0])
+    east, north = seen[:2] - seen[2:4]
+    cos, sin = np.cos(heading), np.sin(heading)
+    forward, left = cos * east + sin * north, cos * north - sin * east
+    np.testing.assert_allclose(ahead(seen), [0.1 * forward, 0.1 * left], atol=1e-4)
+
+
 def test_errors_come_first_and_alike_axes_have_gains_that_are_products() -> None:
     found = Features.of(BALL, [probe_features(BALL, noisy(seed)) for seed in range(8)])
-    alike, each, full, linear, *_ = structures(found, 2)
-    assert [one.sparse for one in (alike, each, full, linear)] == [True, True, True, False]
+    alike, each, full, *turned, linear, _, _ = structures(found, 2)
+    assert [one.sparse for one in (alike, each, full, *turned, linear)] == [*[True] * 5, False]
+    assert [one.count for one in turned] == [4, 4], "of what is ahead and to the left, by either angle"
     assert (alike.count, each.count, full.count) == (4 + 2 + 1, 3 * 2 + 1, 2 * 7 + 1)
     law = alike.build([0.0, 1.0, -2.0, 0.0, 3.0, 0.5, 0.85])
     gains = np.array([control.weights for control in law.outer.controls]).reshape(2, 3, 2)
@@ -267,11 +312,11 @@ def tip(angles: Array) -> Array:
 
 def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> None:
     found = Features.of(PLANAR, [probe_features(PLANAR, planar(seed)) for seed in range(8)])
-    (made,) = [one for one in structures(found, 2) if isinstance(one, Moments)]
+    (made,) = [one for one in structures(found, 2) if isinstance(one, Synergic) and not one.sparse]
     assert made.name == "feedback of moments"
     assert made.count == 2 * (3 + 2), "the goal's moment, those of both joints' axes, and the rates"
     # The tip seen from the base is the goal and the error; seen from the elbow, less the first link.
-    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * made._scales
+    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * np.array(made.scales)
     law = LawRunner(made.build(gains.ravel()), PLANAR)
     for row in planar(9)[::7]:
         angles, error = np.arctan2(row[2:4], row[:2]), row[8:]

@@ -18,7 +18,7 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import POOL
 from trace_robot.search.feedback_law import FeedbackLaw, Quantity
 from trace_robot.search.feedback_law.catalog import structures
-from trace_robot.search.feedback_law.evaluation import CmaRestart, Judge, LawScore
+from trace_robot.search.feedback_law.evaluation import CmaRestart, Judge, LawEvaluation, LawScore
 from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import Structure
@@ -57,6 +57,18 @@ def test_a_pendulum_with_a_weak_motor_is_swung_up_and_held(swing: Any, run: Run,
         assert (seen[-10:, 0] > 0.8).all(), "it stands at the end"
 
 
+def test_a_cart_that_steers_comes_to_its_target_before_a_dense_law_is_tried(
+    cart: Any, run: Run, episode: Play
+) -> None:
+    search = FeedbackLawSearch(cart.spec, range(POOL), seed=0)
+    asked = run(cart, search, rounds=40)
+    assert search.done.startswith("solved"), "linear feedback, which knows no heading, goes nowhere"
+    assert {len(candidate.seeds or ()) for candidate in asked[24:152]} == {1}, "many on one condition"
+    law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]
+    assert {quantity.kind for quantity in law.quantities} == {"difference", "cosine", "sine"}
+    assert sum(episode(cart, law, seed)[2] for seed in range(5000, 5050)) >= 48
+
+
 def test_same_seed_and_outcomes_give_the_same_search(mass: Any, run: Run) -> None:
     first, second, other = (FeedbackLawSearch(mass.spec, range(POOL), seed=seed) for seed in (3, 3, 4))
     asked = [[each.to_data() for each in run(mass, search, rounds=12)] for search in (first, second, other)]
@@ -78,6 +90,29 @@ def test_success_counts_first_and_the_return_where_it_is_what_decides() -> None:
     good, quick = score([-1.0, -9.0], [True, False]), score([-20.0, -21.0], [True, True])
     assert Judge().value(quick) > Judge().value(good) > Judge().value(score([-0.1, -0.1], [False, False]))
     assert Judge(-5.0).value(good) > Judge(-5.0).value(quick)
+
+
+def test_to_fail_early_is_no_better_than_to_go_on_as_badly() -> None:
+    """A ball that is thrown off its plate at once had the best return of those without a success."""
+    details = {"success": [False, False, True], "reward": [-4.0, -40.0, -4.0], "steps": [50, 500, 50]}
+    outcome = Outcome(1, 0.0, details=details)
+    assert LawEvaluation(None, 500).returns(outcome) == [-40.0, -40.0, -4.0]
+    assert LawEvaluation(-10.0, 500).returns(outcome) == details["reward"], "a return that counts stays"
+    gains = Outcome(1, 0.0, details={"success": [False], "reward": [30.0], "steps": [50]})
+    assert LawEvaluation(None, 500).returns(gains) == [30.0], "to end a gain early costs what it brings"
+
+
+def test_the_best_that_was_seen_is_not_a_law_that_failed_at_once(mass: Any) -> None:
+    spec = replace(mass.spec, return_threshold=None, horizon=100)
+    search = FeedbackLawSearch(spec, range(POOL), seed=0)
+    first, second, *others = search.ask()
+    quick = {"success": [False] * 2, "reward": [-6.0] * 2, "steps": [5] * 2}
+    steady = {"success": [False] * 2, "reward": [-50.0] * 2, "steps": [100] * 2}
+    outcomes = [Outcome(first.id, 0.0, details=quick), Outcome(second.id, 0.0, details=steady)]
+    search.consider(outcomes)
+    assert search.best is not None
+    assert search.best.id == second.id
+    assert others
 
 
 def test_a_vector_in_other_units_or_of_a_richer_structure_builds_the_same_law() -> None:

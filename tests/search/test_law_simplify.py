@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.structures import parts, perturbed, size, without_terms
+from trace_robot.search.feedback_law.law import parts, perturbed, size, without_terms
 
 SEEN = (Quantity("number", 3), Quantity("number", 5), Quantity("angle", 0, 1))
 SHAPED = Feedback((Sum(((1,),), (2.0,)),), Sum(((), (0,), (1, 1)), (0.5, -1.0, 3.0)))

@@ -13,6 +13,7 @@ import pytest
 from helpers import fakes
 from helpers.staged import BAR, LAYOUTS, LEFT, PLAIN, RIGHT, SLOT, shown, two_hands
 from trace_robot.env.registry import describe
+from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import (
@@ -27,11 +28,14 @@ from trace_robot.search.staged import (
     measure,
     run,
 )
+from trace_robot.search.staged.constants import free, from_vector, to_vector
 from trace_robot.search.staged.controller import numbers_seen
-from trace_robot.search.staged.coordination import HandsMutator, HandsPrimitives, SeenRanges
-from trace_robot.search.staged.mutation import free, from_vector, simpler, to_vector
-from trace_robot.search.staged.primitives import LONGEST
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.search.staged.coordination import HandsPrimitives, SeenRanges
+from trace_robot.search.staged.evaluation import ProgramEvaluation, ProgramTrial, RewardScale
+from trace_robot.search.staged.mutation import HandsMutator
+from trace_robot.search.staged.primitives import LONGEST, MotionPrimitives
+from trace_robot.search.staged.tuning import refined, simpler
+from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = two_hands()
 HERE = Waypoint(LEFT, when="entry")
@@ -135,6 +139,87 @@ def test_each_later_part_can_be_left_out_to_simplify() -> None:
     assert left_out["condition of stage 1 left out"].until is None
     assert left_out["way back of stage 1 left out"].expects is None
     assert left_out["lead of stage 1 left out"].place.lead == 0.0
+
+
+def test_a_hand_takes_a_thing_as_it_lies_and_turns_it_as_its_place_lies() -> None:
+    fields = (*SPEC.observation[:4], Field("slot_yaw", 12, 13, "rad"), *SPEC.observation[5:])
+    spec = replace(SPEC, observation=fields, hands=(replace(SPEC.hands[0], yaw=""), *SPEC.hands[1:]))
+    programs = [HandsPrimitives(spec, np.random.default_rng(k), ranges=SeenRanges(spec)) for k in range(300)]
+    carried = 0
+    for primitives in programs:
+        stages = primitives.program().stages
+        own = {
+            stage.place.anchor: stage.turn.field for stage in stages if stage.turn and stage.hand == "left"
+        }
+        turned = {stage.place.anchor: stage.turn for stage in stages if stage.turn}
+        if {BAR, SLOT} <= turned.keys() and len({turn.symmetry for turn in turned.values()}) == 1:
+            carried += (turned[BAR].field, turned[SLOT].field) == ("bar_yaw", "slot_yaw")
+        assert all(name in ("bar_yaw", "slot_yaw", "") for name in own.values())
+    assert carried > 15, "in more than one program of twenty, where chance alone gives one of a hundred"
+
+
+def test_a_height_that_is_a_number_is_gone_to_and_mostly_one_that_stays_as_it_is() -> None:
+    fields = (*SPEC.observation, Field("opening", 17, 18, "m"), Field("height", 18, 19, "m"))
+    spec = replace(SPEC, observation=fields, observation_size=19)
+    seen = np.zeros((2, 19))
+    seen[:, 18] = 0.4
+    place = Waypoint(BAR, (0.0, 0.0, 0.05), level="height")
+    runner = run(StagedProgram((Stage(LEFT, place, tolerance=0.001),), gain=1.0), spec)
+    assert runner(seen[0])[1:4] == pytest.approx([0.0, 0.0, 0.45])
+    with pytest.raises(PolicyError, match="has no number -1 of a field 'lamp'"):
+        check(StagedProgram((Stage(LEFT, Waypoint(BAR, level="lamp")),)), spec)
+    ranges = SeenRanges(spec)
+    seen[1, 17] = 0.08
+    ranges.add(measure(spec, seen, np.zeros(1)))
+    mutator = HandsMutator(HandsPrimitives(spec, np.random.default_rng(0), ranges=ranges))
+    programs = [mutator.primitives.program() for _ in range(200)]
+    programs += [mutator.mutate(program) for program in programs]
+    levels = [move.place.level for program in programs for stage in program.stages for move in stage.moves]
+    assert set(levels) == {"", "height"}, "an opening that changes is no height to go to"
+    simple = dict(simpler(StagedProgram((Stage(LEFT, place),))))
+    assert simple["level of stage 1 left out"].stages[0].place.level == ""
+
+
+def test_a_step_of_a_climb_moves_one_stage_and_all_hands_of_it_alike() -> None:
+    evaluation = ProgramEvaluation(SPEC, range(2), np.random.default_rng(0))
+    move = Move("right", RIGHT, Waypoint(SLOT, (0.1, 0.0, 0.2)))
+    program = StagedProgram((Stage(LEFT, Waypoint(BAR)), Stage(LEFT, Waypoint(SLOT), others=(move,))))
+    pool = [evaluation.individual(program)]
+    steps = refined(pool, HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(SPEC)))
+    (lasting, *steps), both = steps, 0
+    assert lasting[1].stages[-1].tolerance == 0.0, "one that goes on holding; nothing is held to be let go"
+    for parent, other in steps:
+        assert parent is pool[0]
+        (changed,) = (k for k in range(2) if other.stages[k] != program.stages[k])
+        before = [np.array(one.place.offset) for one in program.stages[changed].moves]
+        after = [np.array(one.place.offset) for one in other.stages[changed].moves]
+        differences = [b - a for a, b in zip(before, after, strict=True)]
+        assert np.count_nonzero(differences[0]) == 1
+        assert all(np.allclose(each, differences[0]) for each in differences)
+        both += len(differences) == 2
+    assert 0 < both < len(steps), "the last stages most often, but not alone"
+    held = evaluation.individual(StagedProgram((replace(program.stages[1], gripper=1.0),)))
+    first = refined([held], HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(SPEC)))[0][1]
+    assert [move.gripper for move in first.stages[1].moves] == [-1.0, -1.0], "both hands let go"
+    assert refined(pool, MotionPrimitives(PLAIN, np.random.default_rng(0))) == [], "stored runs stay"
+
+
+def test_where_rewards_are_costs_a_program_that_ends_at_once_is_not_the_best() -> None:
+    evaluation = ProgramEvaluation(SPEC, range(2), np.random.default_rng(0))
+    here = Stage(LEFT, Waypoint(BAR))
+    idle, worse, better = (evaluation.individual(StagedProgram((here,))) for _ in range(3))
+    for costs in (-1.0, 2.0):
+        rewards = {worse: -3.0 + costs, better: -0.5 + costs}
+        trials = {one: ProgramTrial(False, 0.5, {"best": r, "last": r}) for one, r in rewards.items()}
+        trials[idle] = ProgramTrial(False, 0.0, measure(SPEC, np.zeros((1, 17)), np.zeros(0)))
+        scale = RewardScale()
+        for one, trial in trials.items():
+            one.trials[0] = trial
+            scale.add(0, trial)
+        assert scale.values(better, [0]) == [1.0]
+        assert scale.values(idle, [0])[0] < 1.0
+        assert scale.values(worse, [0]) == [0.0]
+    assert scale.values(idle, [0]) == [pytest.approx(1.0 / 2.5)], "0 counts where rewards are gains"
 
 
 def test_the_ranges_of_numbers_are_measured_for_described_hands_alone() -> None:

@@ -19,7 +19,7 @@ from trace_robot.optimizers.problem import Outcome
 from trace_robot.policy import Policy, load_policy
 from trace_robot.policy.policy import problem_of
 from trace_robot.search.staged import Stage, StagedProgram, Waypoint, code, write
-from trace_robot.search.staged.saved import saved_text
+from trace_robot.search.staged.constants import saved_text
 
 ARM = StagedProgram(
     (

@@ -15,8 +15,9 @@ from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import StagedProgram, StagedRunner
+from trace_robot.search.staged.constants import free, from_vector, to_vector
 from trace_robot.search.staged.controller import measure
-from trace_robot.search.staged.mutation import Mutator, free, from_vector, to_vector
+from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import LONGEST, MotionPrimitives
 
 ROOT = Path(__file__).parents[2]

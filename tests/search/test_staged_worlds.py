@@ -15,12 +15,14 @@ from helpers import fakes
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search import StagedSearch
 from trace_robot.search.staged import Rest, StagedController, StagedProgram, Waypoint
+from trace_robot.search.staged.constants import free, from_vector, to_vector
 from trace_robot.search.staged.controller import measure_success
 from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, ProgramTrial
-from trace_robot.search.staged.mutation import Mutator, free, from_vector, simpler, to_vector
+from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
 from trace_robot.search.staged.program import relations
 from trace_robot.search.staged.search import MARGIN_IN_WORLDS
+from trace_robot.search.staged.tuning import simpler
 from trace_robot.spec import Array, TaskSpec
 
 SPEC = fakes.point_mass_spec()

@@ -208,7 +208,7 @@ def kept_controller(run: RunInfo, best: IterationInfo) -> tuple[str, str]:
         return best.controller, iteration
     if text == best.controller:
         return text, iteration
-    from trace_robot.search.staged.saved import saved_text  # numpy
+    from trace_robot.search.staged.constants import saved_text  # numpy
 
     try:
         same = text == saved_text(best.controller, run.task)

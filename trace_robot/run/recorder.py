@@ -13,7 +13,7 @@ from trace_robot.render.key_frames import OWN_URL, draw
 from trace_robot.render.video import RenderFailure, RenderJob, RenderProcess, VideoInfo, clip_of, video_job
 from trace_robot.rollout.feedback import representative
 from trace_robot.run.person import Question
-from trace_robot.search.staged.saved import saved_text
+from trace_robot.search.staged.constants import saved_text
 from trace_robot.stats import measure_of
 from trace_robot.store.codec import decode_json, encode_json
 from trace_robot.store.folder import BEFORE_VIDEO, RunFolder, difference

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar
 
 import numpy as np
 
 from trace_robot.search.feedback_law.features import Features, Part
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
+from trace_robot.search.feedback_law.law import Product, Quantity, Sum
 from trace_robot.search.feedback_law.structures import (
-    Began,
     LowRank,
     Products,
     SharedAxes,
     Structure,
-    rounded,
+    Synergic,
 )
-from trace_robot.spec import Array
 
 LINEAR = "linear feedback"
 RANKS = (1, 2, 4)
+HEADINGS = 2  # angles that an error is turned by, at most: each is a structure more
 MOST = (
     160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
 )
+MOST_RATES = 4  # rates that an error in the frame of the robot is damped by, at most
 SPARSE = 6  # choices of numbers, where an observation is too long for all of them
 SWITCHED = ", another near"
 
@@ -66,7 +65,11 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
     # A long observation has millions of products, and no structure with more than MOST is tried.
     few = len(rates) ** 2 <= 2 * MOST
     squares = tuple(a + b for a, b in combinations_with_replacement(rates, 2)) if few else ()
-    every: list[AnyStructure] = [*_of_errors(features, actions), *_of_moments(features, actions)]
+    every: list[AnyStructure] = [
+        *_of_errors(features, actions),
+        *_in_body_frame(features, actions),
+        *_of_moments(features, actions),
+    ]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
         angles = tuple((table.angle(pair),) for pair in features.pairs)
@@ -115,6 +118,39 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
     return every
 
 
+def _in_body_frame(features: Features, actions: int) -> list[AnyStructure]:
+    """Return feedback of planar errors in the frame of what has a heading.
+
+    The heading is an angle, or its cosine and sine.
+
+    What steers by wheels, rudders or legs moves along its own axes, whatever way it looks (Kanayama et al., IEEE
+    International Conference on Robotics and Automation, 1990).
+    """
+    pairs = [(Quantity("number", i), Quantity("number", j)) for i, j in features.pairs]
+    pairs += [(Quantity("cosine", i), Quantity("sine", i)) for i in features.angles]
+    made: list[AnyStructure] = []
+    rates = features.rates if len(features.rates) <= MOST_RATES else ()
+    damping = tuple(Quantity("number", i) for i in rates)
+    # Of differences east and north, and of cosine and sine of the heading: what is ahead, and what to the left.
+    ahead, left = Sum(((0, 2), (1, 3)), (1.0, 1.0)), Sum(((1, 2), (0, 3)), (1.0, -1.0))
+    for number, (first, second) in enumerate(features.errors, start=1):
+        if not 2 <= len(first) <= 3:
+            continue
+        places = list(zip(first, second, strict=True))
+        sizes = [features.apart.get(place, 1.0) for place in places]
+        east, north, *up = (Quantity("difference", *place) for place in places)
+        scales = (max(sizes[:2]), max(sizes[:2]), *sizes[2:], *(features.sizes[i] for i in rates))
+        for turn, turned in enumerate(pairs[:HEADINGS], start=1):
+            which = f", pair {number}" * (len(features.errors) > 1) + f", angle {turn}" * (len(pairs) > 1)
+            name, quantities = (
+                f"feedback of an error as the robot sees it{which}",
+                (east, north, *turned, *up, *damping),
+            )
+            terms = ((len(quantities),), (len(quantities) + 1,), *((k,) for k in range(4, len(quantities))))
+            made.append(Synergic(name, quantities, (ahead, left), terms, scales, actions, sparse=True))
+    return made
+
+
 def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
     """Return feedback of the moments of planar vectors, for each vector that moves.
 
@@ -133,16 +169,16 @@ def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
         if not others or not features.pairs or not features.rates:
             continue
         which = f", vector {number}" if len(errors) > 1 else ""
-        quantities = tuple(dict.fromkeys([*(i for arm in others for i in arm), *error, *features.rates]))
+        numbers = tuple(dict.fromkeys([*(i for arm in others for i in arm), *error, *features.rates]))
+        at, sizes = numbers.index, features.sizes
+        x, y = error
+        moments = tuple(Sum(((at(a), at(y)), (at(b), at(x))), (1.0, -1.0)) for a, b in others)
+        scales = [max(sizes[a], sizes[b]) * max(sizes[x], sizes[y]) for a, b in others]
+        terms = (*((len(numbers) + k,) for k in range(len(moments))), *((at(i),) for i in features.rates))
+        scales += [sizes[i] for i in features.rates]
+        quantities = tuple(Quantity("number", i) for i in numbers)
         made.append(
-            Moments(
-                f"feedback of moments{which}",
-                quantities,
-                tuple(features.sizes[i] for i in quantities),
-                actions,
-                tuple((*arm, *error) for arm in others),
-                features.rates,
-            )
+            Synergic(f"feedback of moments{which}", quantities, moments, terms, tuple(scales), actions)
         )
     return made
 
@@ -209,65 +245,7 @@ def _sparse(table: _Table, actions: int) -> list[Structure]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Moments(Began):
-    """Feedback of moments of planar vectors, and of rates.
-
-    seen: indices of the observation. sizes: of each. moments: the numbers x and y of two vectors, whose moment is the
-    first's x times the second's y, less its y times the second's x. rates: further numbers. The vector of numbers:
-    gains of each control, on the moments, then on the rates.
-    """
-
-    name: str
-    seen: tuple[int, ...]
-    sizes: tuple[float, ...]
-    actions: int
-    moments: tuple[tuple[int, int, int, int], ...]
-    rates: tuple[int, ...]
-    switch: ClassVar[Products] = ()
-    plainer: ClassVar[str] = ""
-    sparse: ClassVar[bool] = False
-
-    @property
-    def count(self) -> int:
-        """How many numbers it has."""
-        return self.actions * (len(self.moments) + len(self.rates))
-
-    def _size(self, *numbers: int) -> float:
-        return max(self.sizes[self.seen.index(i)] for i in numbers)
-
-    @property
-    def _scales(self) -> Array:
-        """How large each term is."""
-        arms = [self._size(a, b) * self._size(c, d) for a, b, c, d in self.moments]
-        return np.array([*arms, *(self._size(i) for i in self.rates)])
-
-    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
-        """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
-        places, scales = self.seen.index, self._scales
-        synergies = tuple(
-            Sum(((places(a), places(d)), (places(b), places(c))), (1.0, -1.0)) for a, b, c, d in self.moments
-        )
-        terms = [(len(self.seen) + k,) for k in range(len(synergies))] + [(places(i),) for i in self.rates]
-        gains = np.asarray(vector, float).reshape(self.actions, len(scales)) / scales
-        controls = tuple(Sum(tuple(terms), tuple(map(rounded, row))) for row in gains.tolist())
-        return FeedbackLaw(
-            tuple(Quantity("number", i) for i in self.seen), Feedback(controls), synergies=synergies
-        )
-
-    def vector_of(self, other: Any, vector: Array) -> Array:
-        """Return the vector that builds the same law with this structure.
-
-        Args:
-            other: one that differs in its sizes alone.
-            vector: (other.count,).
-        """
-        gains = np.asarray(vector, float).reshape(self.actions, -1)
-        same: Array = (gains * (self._scales / other._scales)).ravel()
-        return same
-
-
-AnyStructure = Structure | SharedAxes | LowRank | Moments
+AnyStructure = Structure | SharedAxes | Synergic | LowRank
 
 
 class _Table:

@@ -45,6 +45,7 @@ class LawRunner:
         "_switch",
         "_synergies",
         "_taken",
+        "_turned",
         "inner",
     )
     finished = False
@@ -57,6 +58,11 @@ class LawRunner:
         self._angles = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "angle"]
         self._differences = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "difference"]
         self._taken = [(i, quantity.index) for i, quantity in kinds if quantity.kind == "action"]
+        self._turned = [
+            (i, math.cos if quantity.kind == "cosine" else math.sin)
+            for i, quantity in kinds
+            if quantity.kind in ("cosine", "sine")
+        ]
         self._filters = [(i, _Filter(quantity)) for i, quantity in kinds if quantity.memory]
         self._synergies = [_terms(synergy) for synergy in law.synergies]
         self._action = [0.0] * spec.action_size
@@ -77,6 +83,8 @@ class LawRunner:
             numbers[i] = math.atan2(seen[sine], numbers[i])
         for i, other in self._differences:
             numbers[i] -= seen[other]
+        for i, function in self._turned:
+            numbers[i] = function(numbers[i])
         for i, place in self._taken:
             numbers[i] = self._action[place]
         for i, kept in self._filters:

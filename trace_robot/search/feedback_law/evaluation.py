@@ -13,8 +13,7 @@ from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
 from trace_robot.search.feedback_law.catalog import AnyStructure
-from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw
-from trace_robot.search.feedback_law.structures import parts, perturbed, size, without_terms
+from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw, parts, perturbed, size, without_terms
 from trace_robot.spec import Array
 
 Value = tuple[float, float]
@@ -28,6 +27,7 @@ PERTURBED = 16  # conditions that each of them runs on
 LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
 # Of a restart without a start: its first generation is drawn at random, with weights of very different sizes.
 DRAWN = 4  # times as many laws as later generations have
+SIFTED = 128  # laws of a sparse structure, each on one condition, of which later generations' number is tried on more
 DRAWS = 4  # such generations at most, while all laws do the same, such as nothing
 # The first step size of CMA-ES.
 NARROW, WIDER = 0.5, 2.0  # around doing nothing, for plain structures and for those with a switch
@@ -102,11 +102,33 @@ class Judge:
 
 
 class LawEvaluation:
-    """Runs laws on conditions: yields candidates and is sent their outcomes."""
+    """Runs laws on conditions: yields candidates and is sent their outcomes.
 
-    def __init__(self, threshold: float | None = None) -> None:
+    horizon: decisions of a whole episode, 0 where none ends before.
+    """
+
+    def __init__(self, threshold: float | None = None, horizon: int = 0) -> None:
         self.judge = Judge(threshold)
+        self.horizon = horizon
         self.count = 0
+
+    def returns(self, outcome: Outcome) -> list[float]:
+        """Return the return of each episode, one that failed extrapolated to the end.
+
+        Where each decision costs something, a ball that is thrown off its plate at once would else have the best of
+        returns. Where a return counts as success, it is what it is.
+        """
+        details = outcome.details
+        rewards = [float(reward) for reward in details["reward"]]
+        if self.judge.threshold is not None or "steps" not in details:
+            return rewards
+        episodes = zip(rewards, details["steps"], details["success"], strict=True)
+        return [
+            reward * self.horizon / steps
+            if reward < 0.0 and not success and 0 < steps < self.horizon
+            else reward
+            for reward, steps, success in episodes
+        ]
 
     def number(self) -> int:
         """Return the next number of a candidate."""
@@ -133,14 +155,12 @@ class LawEvaluation:
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
         outcomes = yield asked
-        return [_score(outcome) for outcome in outcomes]
+        return [self._score(outcome) for outcome in outcomes]
 
-
-def _score(outcome: Outcome) -> LawScore:
-    details = outcome.details
-    returns = np.array(details["reward"], float)
-    faulty = bool(outcome.faults) or not bool(np.isfinite(returns).all())
-    return LawScore(np.nan_to_num(returns), np.array(details["success"], bool), faulty, details)
+    def _score(self, outcome: Outcome) -> LawScore:
+        details, returns = outcome.details, np.array(self.returns(outcome), float)
+        faulty = bool(outcome.faults) or not bool(np.isfinite(returns).all())
+        return LawScore(np.nan_to_num(returns), np.array(details["success"], bool), faulty, details)
 
 
 @dataclass(slots=True, eq=False)
@@ -307,6 +327,11 @@ class CmaRestart:
         return 8 + int(3 * np.log(self.structure.count + 1))
 
     @property
+    def sifts(self) -> bool:
+        """Whether its next generation is drawn, and tried on one condition first."""
+        return self.strategy is None and self.structure.sparse
+
+    @property
     def mean(self) -> FeedbackLaw:
         """The law at the mean of the distribution, steadier than a generation's best."""
         return self.structure.build(self.strategy.mean)
@@ -319,7 +344,7 @@ class CmaRestart:
     def ask(self) -> list[FeedbackLaw]:
         """Return the laws of the next generation."""
         if self.strategy is None:
-            count = DRAWN * self.population
+            count = max(DRAWN * self.population, SIFTED) if self.sifts else DRAWN * self.population
             wide = self.structure.drawn(self.random, count)
             wide = np.where(self.known != 0.0, self.known, wide)
             self._vectors = list(wide)

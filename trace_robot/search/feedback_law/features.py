@@ -21,6 +21,7 @@ LIKE = 0.95  # correlation of a number with the changes of another from which it
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
 MOST = 0.6  # share of episodes in which that must hold: in some, little happens
 PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few structures
+HEADING = 0.5  # size in rad from which an angle turns enough to be a heading
 LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
 
 
@@ -126,6 +127,7 @@ class Features:
     rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
     number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
     errors: pairs of comparable parts that are places, of which one moves. parts: the parts of the observation.
+    angles: numbers in rad that may be a heading: they move, far, and are no rates.
     """
 
     sizes: Mapping[int, float]
@@ -140,6 +142,7 @@ class Features:
     apart: Mapping[tuple[int, int], float] = field(default_factory=dict)
     errors: tuple[tuple[Part, Part], ...] = ()
     parts: tuple[Part, ...] = ()
+    angles: tuple[int, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -170,8 +173,11 @@ class Features:
         candidates: dict[int, set[str]] = {}
         for name in {name for episode in episodes for name in episode if name.startswith("rate_")}:
             candidates.setdefault(int(name.split("_")[1]), set()).add(name)
+        units = {i: part.unit for part in spec.observation for i in range(part.start, part.stop)}
         known = {
-            j: _rated(episodes, j, pairs, candidates[j]) for j in shown if j in candidates.keys() - paired
+            j: _rated(episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)])
+            for j in shown
+            if j in candidates.keys() - paired
         }
         rates = tuple(j for j, of in known.items() if of and j in moves)
         rated = {i for j in rates for i in known[j]}
@@ -201,7 +207,10 @@ class Features:
             pair for pair in both if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]}
         )
         parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
-        return cls(sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts)
+        angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
+        return cls(
+            sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles
+        )
 
 
 def _size(sizes: Iterable[float]) -> float:
@@ -222,6 +231,15 @@ def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
         if not {i for earlier in disjoint for i in earlier} & set(pair):
             disjoint.append(pair)
     return tuple(disjoint)
+
+
+def _may_be_rate(name: str, units: Mapping[int, str]) -> bool:
+    """Return whether a number may be the rate of others: not of those of its unit.
+
+    On a circle x goes with the changes of y, as a rate would; a target that circles is none.
+    """
+    j, *of = map(int, name.split("_")[1:])
+    return not units[j] or all(units[i] != units[j] for i in of)
 
 
 def _rated(

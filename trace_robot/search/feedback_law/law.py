@@ -11,17 +11,20 @@ average, both low-pass filtered (an exponentially weighted mean), and the last a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, cast, get_args
+
+import numpy as np
 
 from trace_robot.errors import PolicyError
 from trace_robot.spec import Field, TaskSpec
 
-Kind = Literal["number", "angle", "difference", "action"]
+Kind = Literal["number", "angle", "difference", "action", "cosine", "sine"]
 Memory = Literal["", "change", "average"]
 Product = tuple[int, ...]
 KEY = "law"
+NOISE = 0.1  # disturbance of each number of a law, as a share of it
 PROBE = (
     "look"  # a second key beside it, where episodes of the law are probes: see ``features.probe_features``
 )
@@ -33,7 +36,7 @@ class Quantity:
 
     kind "number": the one at ``index``. kind "angle": the angle in radians, -pi to pi, whose cosine stands at
     ``index`` and whose sine at ``other``. kind "difference": the number at ``index`` less the one at ``other``.
-    kind "action": number ``index`` of the last action, 0 at first.
+    kind "action": number ``index`` of the last action, 0 at first. kinds "cosine", "sine": of the angle at ``index``.
 
     memory "change": of that, the change since the last decision, 0 at first; an angle changes the short way round.
     memory "average": its average. Both move by the share ``factor``, above 0 and at most 1, of the way from the old
@@ -51,7 +54,7 @@ class Quantity:
         """Which numbers of the observation it reads."""
         if self.kind == "action":
             return ()
-        return (self.index,) if self.kind == "number" else (self.index, self.other)
+        return (self.index, self.other) if self.kind in ("angle", "difference") else (self.index,)
 
     def to_data(self) -> dict[str, Any]:
         """Return JSON-able data, without the filter where there is none."""
@@ -163,6 +166,111 @@ def check(law: FeedbackLaw, spec: TaskSpec) -> None:
             raise PolicyError(
                 f"the action of {spec.name!r} has {spec.action_size} numbers, the law reads number {quantity.index}"
             )
+
+
+def rounded(number: float) -> float:
+    """Return a number with four digits: enough, and can be read."""
+    return float(f"{number:.4g}")
+
+
+def size(law: FeedbackLaw) -> int:
+    """Return how many terms a law has."""
+    return sum(len(total.weights) for total in law.sums)
+
+
+def without_terms(law: FeedbackLaw, terms: Collection[int]) -> FeedbackLaw:
+    """Return a law with some of its terms left out.
+
+    Args:
+        law: to be simplified.
+        terms: places of terms, counted over all sums in their order.
+    """
+    places = iter(range(size(law)))
+
+    def _cut(total: Sum) -> Sum:
+        pairs = zip(total.products, total.weights, strict=True)
+        kept = [pair for pair in pairs if next(places) not in terms]
+        return Sum(tuple(product for product, _ in kept), tuple(weight for _, weight in kept))
+
+    return _without_unused(_multiplied(_changed(law, _cut)))
+
+
+def parts(law: FeedbackLaw) -> list[FeedbackLaw]:
+    """Return the laws of one feedback alone, and the one without an energy gain."""
+    plainer = []
+    if law.inner is not None:
+        alone = replace(law, inner=None, switching_function=None, hysteresis=0.0)
+        plainer += [alone, replace(alone, outer=law.inner)]
+    if law.outer.energy_gain is not None:
+        plainer.append(replace(law, outer=Feedback(law.outer.controls)))
+    return [_without_unused(part) for part in plainer]
+
+
+def perturbed(law: FeedbackLaw, random: np.random.Generator) -> FeedbackLaw:
+    """Return a law with each of its numbers a little larger or smaller.
+
+    Args:
+        law: to be tested.
+        random: gives one number for each weight, in the order of the sums.
+    """
+
+    def _shaken(total: Sum) -> Sum:
+        noise = 1.0 + NOISE * random.standard_normal(len(total.weights))
+        return Sum(total.products, tuple(rounded(w * x) for w, x in zip(total.weights, noise, strict=True)))
+
+    return _changed(law, _shaken)
+
+
+def _multiplied(law: FeedbackLaw) -> FeedbackLaw:
+    """Return the law with a constant energy gain multiplied into the controls."""
+    gain = law.outer.energy_gain
+    if gain is None or gain.products != ((),):
+        return law
+    factor = gain.weights[0]
+    controls = (
+        Sum(control.products, tuple(rounded(weight * factor) for weight in control.weights))
+        for control in law.outer.controls
+    )
+    return replace(law, outer=Feedback(tuple(controls)))
+
+
+def _without_unused(law: FeedbackLaw) -> FeedbackLaw:
+    """Return the law without the quantities and synergies that it does not use."""
+    count, feedbacks = len(law.quantities), law.sums[len(law.synergies) :]
+    used = _used(feedbacks)
+    synergies = [law.synergies[i - count] for i in used if i >= count]
+    quantities = sorted({i for i in used if i < count} | {*_used(synergies)})
+    places = {i: k for k, i in enumerate([*quantities, *(i for i in used if i >= count)])}
+
+    def _moved(total: Sum) -> Sum:
+        return Sum(tuple(tuple(places[i] for i in product) for product in total.products), total.weights)
+
+    law = replace(law, synergies=tuple(synergies))
+    return replace(_changed(law, _moved), quantities=tuple(law.quantities[i] for i in quantities))
+
+
+def _used(sums: Sequence[Sum]) -> list[int]:
+    return sorted({i for total in sums for product in total.products for i in product})
+
+
+def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
+    """Return the law with ``change`` made to each of its sums, in their order."""
+
+    def _feedback_of(feedback: Feedback) -> Feedback:
+        controls = tuple(change(control) for control in feedback.controls)
+        gain = feedback.energy_gain
+        return Feedback(controls, None if gain is None else change(gain))
+
+    law = replace(law, synergies=tuple(change(synergy) for synergy in law.synergies))
+    outer = _feedback_of(law.outer)
+    if law.inner is None or law.switching_function is None:
+        return replace(law, outer=outer)
+    return replace(
+        law,
+        outer=outer,
+        inner=_feedback_of(law.inner),
+        switching_function=change(law.switching_function),
+    )
 
 
 def field_of(index: int, fields: Sequence[Field]) -> tuple[Field, int]:

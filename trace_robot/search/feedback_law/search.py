@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.errors import PolicyError
-from trace_robot.optimizers.problem import Candidate
+from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
 from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
 from trace_robot.search.feedback_law.evaluation import (
@@ -19,10 +19,10 @@ from trace_robot.search.feedback_law.evaluation import (
     LawEvaluation,
     LawFinalist,
     LawFinalists,
+    Value,
 )
 from trace_robot.search.feedback_law.features import NOTES, Features
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum
-from trace_robot.search.feedback_law.structures import rounded
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum, rounded
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -31,6 +31,11 @@ FEWEST, MOST = 4, 10  # conditions of a generation: more as a race goes on
 STARTS = 3  # of a structure with a switch, and of a structure in a later race: one in three often ends badly
 AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
+HALVED, LEAST = (
+    (2, 4),
+    2,
+)  # generations of the sparse rung after which the better half goes on, of this many at least
+WORST: Value = (-math.inf, -math.inf)
 STALE = 2  # rungs without a better law after which a race is given up
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
@@ -65,7 +70,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                 f" {spec.action_size}; use --optimizer cma with a policy of few numbers, or a model"
             )
         self.random = np.random.default_rng(seed)
-        self.evaluation = LawEvaluation(spec.return_threshold)
+        self.evaluation = LawEvaluation(spec.return_threshold, spec.horizon)
         self.finalists = LawFinalists(self.evaluation, tuple(seeds), self.random)
         self.solution: LawFinalist | None = None
         self.left_out = ""
@@ -83,6 +88,10 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         There is none until the first rung is over.
         """
         return self.solution or self.finalists.champion
+
+    def _consider(self, candidate: Candidate, outcome: Outcome) -> None:
+        details = {**outcome.details, "reward": self.evaluation.returns(outcome)}
+        super()._consider(candidate, replace(outcome, details=details))
 
     def _rank(self, standing: Standing) -> tuple[float, float]:
         """Return what laws are ranked by: ``Judge.value``, doubted on few conditions."""
@@ -194,8 +203,14 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         What they ended with becomes finalists; if one solves the task, it becomes the solution.
         """
         self.phase = f"race {race}: {len(restarts)} climbs, {restarts[0].structure.name}"
-        for _ in range(RUNGS[min(rung, len(RUNGS) - 1)]):
-            yield from self._generation(restarts, min(FEWEST + 2 * max(rung - 1, 0), MOST))
+        sparse = all(restart.structure.sparse for restart in restarts)
+        for number in range(1, 1 + RUNGS[min(rung, len(RUNGS) - 1)]):
+            best = yield from self._generation(restarts, min(FEWEST + 2 * max(rung - 1, 0), MOST))
+            if sparse and any(map(self._succeeds, best)):
+                break
+            if sparse and number in HALVED and len(best) == len(restarts):
+                order = sorted(range(len(restarts)), key=lambda k: best[k], reverse=True)
+                restarts = [restarts[k] for k in sorted(order[: max(LEAST, len(order) // 2)])]
         entered = yield from self.finalists.enter(
             [restart.mean for restart in restarts],
             [restart.structure for restart in restarts],
@@ -275,8 +290,14 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             for k in range(STARTS)
         ]
 
-    def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[None]:
+    def _succeeds(self, value: Value) -> bool:
+        """Return whether a value on few conditions is as good as that of a solution."""
+        return value[0] >= (1.0 if self.spec.return_threshold is None else self.spec.return_threshold)
+
+    def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[list[Value]]:
         """Run one generation of each restart, all on the same random conditions.
+
+        Returns the value of a good law of each restart, at the upper quartile.
 
         Common conditions make ranks comparable within a generation; other ones each time keep a law from being
         tuned to a few.
@@ -285,12 +306,39 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         restarts = [restart for restart in restarts if not restart.over]
         groups = [restart.ask() for restart in restarts]
         if not groups:
-            return
-        laws = [law for group in groups for law in group]
-        scores = yield from self.evaluation.run(laws, [self.seeds[k] for k in places])
-        values = iter([self.evaluation.judge.value(score) for score in scores])
+            return []
+        seeds = [self.seeds[k] for k in places]
+        values = yield from self._sifted(restarts, groups, seeds[0])
+        going = [(i, k) for i, group in enumerate(values) for k, value in enumerate(group) if value is None]
+        scores = yield from self.evaluation.run([groups[i][k] for i, k in going], seeds)
+        for (i, k), score in zip(going, scores, strict=True):
+            values[i][k] = self.evaluation.judge.value(score)
+        good = []
+        for restart, group in zip(restarts, values, strict=True):
+            final = [WORST if value is None else value for value in group]
+            tried = sorted((value for value in final if value != WORST), reverse=True) or [WORST]
+            good.append(tried[len(tried) // 4])
+            # Where all do the same, such as nothing, others are drawn.
+            same = restart.sifts and len({*tried}) == 1
+            restart.tell([WORST] * len(final) if same else final)
+        return good
+
+    def _sifted(
+        self, restarts: Sequence[CmaRestart], groups: Sequence[Sequence[FeedbackLaw]], seed: int
+    ) -> Steps[list[list[Value | None]]]:
+        """Try the laws of drawn generations on one condition: few of many are worth more.
+
+        Returns for each law of each restart None where it is to be tried on, else WORST.
+        """
+        values: list[list[Value | None]] = []
         for restart, group in zip(restarts, groups, strict=True):
-            restart.tell([next(values) for _ in group])
+            kept = list(range(len(group)))
+            if restart.sifts:
+                scores = yield from self.evaluation.run(group, [seed])
+                ranks = [self.evaluation.judge.value(score) for score in scores]
+                kept = sorted(kept, key=lambda k: ranks[k], reverse=True)[: restart.population]
+            values.append([None if k in {*kept} else WORST for k in range(len(group))])
+        return values
 
     def _settle(self) -> Steps[None]:
         """End the search if a finalist solves the task, with its simplification."""

@@ -1,4 +1,4 @@
-"""Structures of laws, and the simplification of a law.
+"""Structures of laws.
 
 A structure maps a vector of numbers near 1 to a law, so that CMA-ES can begin with one step size for all of them.
 """
@@ -6,13 +6,13 @@ A structure maps a vector of numbers near 1 to a law, so that CMA-ES can begin w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Product, Quantity, Sum, rounded
 from trace_robot.spec import Array
 
 Products = tuple[Product, ...]
@@ -20,7 +20,8 @@ Term = tuple[str, int, tuple[Quantity, ...]]  # of which block, its place, and t
 WIDE = 2.0  # spread of vectors drawn at random, in sizes of a term
 FILTER = -0.85  # log odds of the share of a low-pass filter at first: 0.3
 LEAST_SHARE = 0.02  # of a low-pass filter
-NOISE = 0.1  # disturbance of each number of a law, as a share of it
+# Powers of 10 between which gains on an error are drawn: a slow ball wants a tenth of what saturates at first.
+GAINS = (-1.2, 0.7)
 
 
 class Began:
@@ -140,11 +141,6 @@ class Structure(Began):
         return size
 
 
-def rounded(number: float) -> float:
-    """Return a number with four digits: enough, and can be read."""
-    return float(f"{number:.4g}")
-
-
 @dataclass(frozen=True, slots=True)
 class SharedAxes:
     """Proportional-derivative feedback of vectors whose axes are treated alike.
@@ -224,9 +220,8 @@ class SharedAxes:
             actions = self.dense.actions
             order = np.resize(random.permutation(max(self.axes, actions)) % self.axes, actions)
             mixing = vector[: self._mixing].reshape(actions, self.axes)
-            mixing[np.arange(actions), order] = random.choice((-1.0, 1.0), actions) * 10.0 ** random.uniform(
-                -0.5, 0.7
-            )
+            signs = random.choice((-1.0, 1.0), actions)
+            mixing[np.arange(actions), order] = signs * 10.0 ** random.uniform(*GAINS)
             sizes = 10.0 ** random.uniform(-0.7, 0.7, self._times)
             vector[times] = np.where(damping, sizes, 0.3 * sizes * random.choice((-1.0, 1.0), self._times))
         return vectors
@@ -234,6 +229,68 @@ class SharedAxes:
     def _is_damping(self, product: Product) -> bool:
         quantity = self.dense.quantities[product[0]]
         return (quantity.kind, quantity.memory) == ("difference", "change")
+
+
+@dataclass(frozen=True, slots=True)
+class Synergic(Began):
+    """Linear feedback of sums of products that are known beforehand, such as moments.
+
+    The vector of numbers: gains of each control on each term.
+
+    synergies: the sums. terms: products of quantities, and of synergies, which stand behind them. scales: how large
+    each term is. sparse: whether it is tried before the others, and begins with gains of any signs.
+    """
+
+    name: str
+    quantities: tuple[Quantity, ...]
+    synergies: tuple[Sum, ...]
+    terms: Products
+    scales: tuple[float, ...]
+    actions: int
+    sparse: bool = False
+    switch: ClassVar[Products] = ()
+    plainer: ClassVar[str] = ""
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has."""
+        return self.actions * len(self.terms)
+
+    @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins: doing nothing, or None for the best of what is drawn."""
+        return None if self.sparse else np.zeros(self.count)
+
+    def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
+        """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
+        gains = np.asarray(vector, float).reshape(self.actions, len(self.terms)) / np.array(self.scales)
+        controls = tuple(Sum(self.terms, tuple(map(rounded, row))) for row in gains.tolist())
+        return FeedbackLaw(self.quantities, Feedback(controls), synergies=self.synergies)
+
+    def vector_of(self, other: Any, vector: Array) -> Array:
+        """Return the vector that builds the same law with this structure.
+
+        Args:
+            other: one that differs in its sizes alone.
+            vector: (other.count,).
+        """
+        gains = np.asarray(vector, float).reshape(self.actions, -1)
+        same: Array = (gains * (np.array(self.scales) / np.array(other.scales))).ravel()
+        return same
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count).
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        if not self.sparse:
+            return Began.drawn(self, random, count)
+        shape = (count, self.actions, len(self.terms))
+        signs = random.choice((-1.0, 0.0, 1.0), shape, p=(0.4, 0.2, 0.4))
+        gains: Array = signs * 10.0 ** random.uniform(*GAINS, shape)
+        return gains.reshape(count, self.count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,103 +352,3 @@ class LowRank(Began):
         offset = -sum(float(weights[i]) * self.means[i] for i in places)
         numbers = (offset, *(float(weights[i]) for i in places))
         return Sum(((), *((i,) for i in places)), tuple(map(rounded, numbers)))
-
-
-def size(law: FeedbackLaw) -> int:
-    """Return how many terms a law has."""
-    return sum(len(total.weights) for total in law.sums)
-
-
-def without_terms(law: FeedbackLaw, terms: Collection[int]) -> FeedbackLaw:
-    """Return a law with some of its terms left out.
-
-    Args:
-        law: to be simplified.
-        terms: places of terms, counted over all sums in their order.
-    """
-    places = iter(range(size(law)))
-
-    def _cut(total: Sum) -> Sum:
-        pairs = zip(total.products, total.weights, strict=True)
-        kept = [pair for pair in pairs if next(places) not in terms]
-        return Sum(tuple(product for product, _ in kept), tuple(weight for _, weight in kept))
-
-    return _without_unused(_multiplied(_changed(law, _cut)))
-
-
-def parts(law: FeedbackLaw) -> list[FeedbackLaw]:
-    """Return the laws of one feedback alone, and the one without an energy gain."""
-    plainer = []
-    if law.inner is not None:
-        alone = replace(law, inner=None, switching_function=None, hysteresis=0.0)
-        plainer += [alone, replace(alone, outer=law.inner)]
-    if law.outer.energy_gain is not None:
-        plainer.append(replace(law, outer=Feedback(law.outer.controls)))
-    return [_without_unused(part) for part in plainer]
-
-
-def perturbed(law: FeedbackLaw, random: np.random.Generator) -> FeedbackLaw:
-    """Return a law with each of its numbers a little larger or smaller.
-
-    Args:
-        law: to be tested.
-        random: gives one number for each weight, in the order of the sums.
-    """
-
-    def _shaken(total: Sum) -> Sum:
-        noise = 1.0 + NOISE * random.standard_normal(len(total.weights))
-        return Sum(total.products, tuple(rounded(w * x) for w, x in zip(total.weights, noise, strict=True)))
-
-    return _changed(law, _shaken)
-
-
-def _multiplied(law: FeedbackLaw) -> FeedbackLaw:
-    """Return the law with a constant energy gain multiplied into the controls."""
-    gain = law.outer.energy_gain
-    if gain is None or gain.products != ((),):
-        return law
-    factor = gain.weights[0]
-    controls = (
-        Sum(control.products, tuple(rounded(weight * factor) for weight in control.weights))
-        for control in law.outer.controls
-    )
-    return replace(law, outer=Feedback(tuple(controls)))
-
-
-def _without_unused(law: FeedbackLaw) -> FeedbackLaw:
-    """Return the law without the quantities and synergies that it does not use."""
-    count, feedbacks = len(law.quantities), law.sums[len(law.synergies) :]
-    used = _used(feedbacks)
-    synergies = [law.synergies[i - count] for i in used if i >= count]
-    quantities = sorted({i for i in used if i < count} | {*_used(synergies)})
-    places = {i: k for k, i in enumerate([*quantities, *(i for i in used if i >= count)])}
-
-    def _moved(total: Sum) -> Sum:
-        return Sum(tuple(tuple(places[i] for i in product) for product in total.products), total.weights)
-
-    law = replace(law, synergies=tuple(synergies))
-    return replace(_changed(law, _moved), quantities=tuple(law.quantities[i] for i in quantities))
-
-
-def _used(sums: Sequence[Sum]) -> list[int]:
-    return sorted({i for total in sums for product in total.products for i in product})
-
-
-def _changed(law: FeedbackLaw, change: Callable[[Sum], Sum]) -> FeedbackLaw:
-    """Return the law with ``change`` made to each of its sums, in their order."""
-
-    def _feedback_of(feedback: Feedback) -> Feedback:
-        controls = tuple(change(control) for control in feedback.controls)
-        gain = feedback.energy_gain
-        return Feedback(controls, None if gain is None else change(gain))
-
-    law = replace(law, synergies=tuple(change(synergy) for synergy in law.synergies))
-    outer = _feedback_of(law.outer)
-    if law.inner is None or law.switching_function is None:
-        return replace(law, outer=outer)
-    return replace(
-        law,
-        outer=outer,
-        inner=_feedback_of(law.inner),
-        switching_function=change(law.switching_function),
-    )

@@ -109,7 +109,9 @@ def write(law: FeedbackLaw, spec: TaskSpec) -> str:
     if keeps := any(quantity.kind == "action" for quantity in law.quantities):
         page.functions.append(KEEP.rstrip())
     title = textwrap.fill(f"Found by search for {spec.name}: {_title(law)}.", WIDTH)
-    imports = "import math\n\n" if any(one.kind == "angle" for one in law.quantities) else ""
+    imports = (
+        "import math\n\n" if any(one.kind in ("angle", "cosine", "sine") for one in law.quantities) else ""
+    )
     imports += "from trace_robot import Bounds, bundle, node"
     head = f'"""{title}"""\n\n{imports}\n\nCONTROL = "{spec.control}"'
     constants = "\n".join(_node(constant) for constant in page.constants)
@@ -331,6 +333,8 @@ def _expression(quantity: Quantity, spec: TaskSpec) -> str:
         return f"math.atan2({seen_text(quantity.other, spec)}, {seen_text(quantity.index, spec)})"
     if quantity.kind == "difference":
         return f"{seen_text(quantity.index, spec)} - {seen_text(quantity.other, spec)}"
+    if quantity.kind in ("cosine", "sine"):
+        return f"math.{quantity.kind[:3]}({seen_text(quantity.index, spec)})"
     return seen_text(quantity.index, spec)
 
 
@@ -370,6 +374,8 @@ def _name(quantity: Quantity, spec: TaskSpec) -> str:
         return f"{prefix}{name}_from_{name_of(quantity.other, spec.observation)}"
     if quantity.kind == "number":
         return f"{prefix}{name}"
+    if quantity.kind in ("cosine", "sine"):
+        return f"{prefix}{quantity.kind}_of_{name}"
     # Named by what is left without the sine or cosine, so that it reads as the angle that it is.
     rest = TRIGONOMETRY.sub("", name).strip("_")
     angle = rest if "angle" in rest else f"angle_of_{rest}" if rest and not rest.isdigit() else f"angle{rest}"
@@ -382,8 +388,8 @@ def _meaning(quantity: Quantity, spec: TaskSpec) -> str:
     name = name_of(index, fields)
     unit = f", {field.unit}" if field.unit else ""
     number = f"{name} ({field.meaning}{unit})" if field.meaning else f"{name}{unit}"
-    base = {"number": number, "angle": f"the angle of {number}", "action": f"the last {number}"}.get(
-        quantity.kind, ""
-    )
+    words = {"number": "", "angle": "the angle of ", "action": "the last "}
+    words |= {kind: f"the {kind} of " for kind in ("cosine", "sine")}
+    base = f"{words[quantity.kind]}{number}" if quantity.kind in words else ""
     base = base or f"{number} less {name_of(quantity.other, spec.observation)}"
     return {"": base, "change": f"the change of {base}", "average": f"the average of {base}"}[quantity.memory]

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
-from trace_robot.search.feedback_law.structures import rounded
+from trace_robot.search.feedback_law.law import rounded
 from trace_robot.search.gait.gait import Balance, Gait, Joint, half_a_stride_later
 from trace_robot.search.gait.identify import Morphology
 from trace_robot.spec import Array

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from trace_robot.search.staged.constants import names
 from trace_robot.search.staged.hands import Data, decide, is_machine, table
 from trace_robot.search.staged.program import (
     HERE,
@@ -22,7 +23,6 @@ from trace_robot.search.staged.program import (
     spiral_step,
     things,
 )
-from trace_robot.search.staged.saved import names
 from trace_robot.search.staged.writer import code, write
 from trace_robot.spec import Array, TaskSpec, gripper_range, hands_of
 

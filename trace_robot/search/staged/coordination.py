@@ -1,7 +1,7 @@
-"""Motion primitives and variation for any hands: two hands, turns, conditions, leads.
+"""Motion primitives for any hands: two hands, turns, conditions, leads.
 
 For environments that describe their hands. Those with the one hand that ``hands_of`` supposes are searched by
-``primitives`` and ``mutation`` alone, so that stored runs of them resume.
+``primitives`` and ``Mutator`` alone, so that stored runs of them resume.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from trace_robot.search.staged.controller import numbers_seen
-from trace_robot.search.staged.mutation import Mutator
 from trace_robot.search.staged.primitives import (
     CLOSED,
     DECIMALS,
@@ -31,23 +32,30 @@ from trace_robot.search.staged.program import (
 )
 from trace_robot.spec import HandSpec, TaskSpec, hands_of
 
-SYMMETRIES = (math.tau, math.pi, math.pi / 2)
+CENTRED = 0.6  # share of the offsets that are centred
 STILL = 1e-6  # range below which a number says nothing
+SYMMETRIES = (math.tau, math.pi, math.pi / 2)
 Part = tuple[str, Waypoint]  # what a hand brings, and where to
 
 
 class SeenRanges:
-    """The range of each number of ``numbers_seen``, from which thresholds are drawn."""
+    """The range of each number of ``numbers_seen``, from which thresholds are drawn.
+
+    moving: numbers that changed within an episode, as none does that says where to.
+    """
 
     def __init__(self, spec: TaskSpec) -> None:
         self.names = list(numbers_seen(spec).values())
         self.ranges: dict[int, tuple[float, float]] = {}
+        self.moving: set[int] = set()
 
     def add(self, numbers: Mapping[str, float]) -> None:
         """Widen the ranges by the measures of an episode."""
         for k in range(len(self.names)):
             if f"seen_low_{k}" in numbers:
                 low, high = numbers[f"seen_low_{k}"], numbers[f"seen_high_{k}"]
+                if high - low > STILL:
+                    self.moving.add(k)
                 before = self.ranges.get(k, (low, high))
                 self.ranges[k] = (min(low, before[0]), max(high, before[1]))
 
@@ -57,7 +65,25 @@ class SeenRanges:
 
 
 @dataclass(frozen=True, slots=True)
-class HandsPrimitives(MotionPrimitives):
+class CentredPrimitives(MotionPrimitives):
+    """Draw the same, with most offsets straight above or below a position.
+
+    A position is mostly the middle of a thing, and where a hand grasps it or a slot takes it. For environments that
+    describe their hands; others keep the draws of stored runs.
+    """
+
+    def jitter(self, width: float) -> Vector:
+        """Return a random offset, of which mostly the height alone is not 0.
+
+        Args:
+            width: metres, standard deviation.
+        """
+        x, y, z = MotionPrimitives.jitter(self, width)
+        return (0.0, 0.0, z if self.chance(0.6) else 0.0) if self.chance(CENTRED) else (x, y, z)
+
+
+@dataclass(frozen=True, slots=True)
+class HandsPrimitives(CentredPrimitives):
     """Draw random programs for the hands of an environment, without knowing the task.
 
     ranges: of the numbers that conditions are about.
@@ -73,6 +99,12 @@ class HandsPrimitives(MotionPrimitives):
     def program(self) -> StagedProgram:
         """Return random primitives, perhaps with turns, a condition or a lead."""
         stages = list(MotionPrimitives.program(self).stages)
+        if self.chance(0.3):
+            stages = self.finished(stages)
+        if self.levels and self.chance(0.3):
+            stages[-1] = self.levelled(stages[-1])
+        if self.chance(0.3):
+            stages[-1] = self.lasting(stages[-1])
         stages = self._with_turns(stages)
         if self.chance(0.3):
             stages = self.conditioned(stages)
@@ -98,8 +130,58 @@ class HandsPrimitives(MotionPrimitives):
             mover: the number of the hand.
             draw: a primitive.
         """
-        one = MotionPrimitives(self.spec, self.random, self.pace, mover)
+        one = CentredPrimitives(self.spec, self.random, self.pace, mover)
         return [replace(stage, hand=self.hands[mover].name if mover else "") for stage in draw(one)]
+
+    @property
+    def levels(self) -> list[str]:
+        """The fields of one number, metres, that may be a height to go to."""
+        fields = [part.name for part in self.spec.observation if part.size == 1 and part.unit == "m"]
+        changing = {self.ranges.names[k][0] for k in self.ranges.moving}
+        return [name for name in fields if name not in changing] or fields
+
+    def levelled(self, stage: Stage) -> Stage:
+        """Return a stage whose moves go to the height that a number tells."""
+        name = self.levels[int(self.random.integers(len(self.levels)))]
+        up = 0.0 if self.chance(0.2) else self.number(-0.1, 0.15)
+
+        def _at(move: Stage | Move) -> Waypoint:
+            x, y, _ = move.place.offset
+            return replace(move.place, offset=(x, y, up), level=name)
+
+        others = tuple(replace(move, place=_at(move)) for move in stage.others)
+        return replace(stage, place=_at(stage), others=others)
+
+    def lasting(self, stage: Stage) -> Stage:
+        """Return a stage that does not end when it has arrived, as to hold a thing."""
+        return replace(stage, tolerance=0.0, max_decisions=self.wait(100, 1500))
+
+    def finished(self, stages: list[Stage]) -> list[Stage]:
+        """Return stages after which what is held is let go, and the hands perhaps rise."""
+        last = stages[-1]
+        if last.gripper < 0.0 or len(stages) >= LONGEST:
+            return stages
+        names = [move.hand or self.hands[0].name for move in last.moves]
+        hands = [hand for hand in self.hands if hand.name in names]
+        result = list(stages)
+        for up in (0.0, self.number(0.05, 0.2))[: 1 + self.chance(0.5)]:
+            moves = [(hand, Waypoint(hand.position, (0.0, 0.0, up), "entry")) for hand in hands]
+            (hand, place), *more = moves
+            others = tuple(Move(other.name, other.position, there, OPEN) for other, there in more)
+            first = "" if hand.name == self.hands[0].name else hand.name
+            result.append(
+                Stage(
+                    hand.position,
+                    place,
+                    OPEN,
+                    1.0,
+                    0.01 if up else 0.0,
+                    self.wait(8, 30),
+                    hand=first,
+                    others=others,
+                )
+            )
+        return result[:LONGEST]
 
     def turn(self) -> Turn:
         """Return the yaw of something, the line between two positions, or an angle."""
@@ -158,8 +240,36 @@ class HandsPrimitives(MotionPrimitives):
         back = int(self.random.integers(i + 1))
         return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
 
+    def headings(self) -> dict[str, Turn]:
+        """Return an orientation for each thing that has an angle, all of one kind.
+
+        The angle whose name begins most like a position's is its own, else the one in the same place of their order.
+        """
+        own = {hand.yaw for hand in self.hands}
+        fields = [part for part in self.spec.observation if part.name not in own]
+        angles = [part.name for part in fields if part.unit == "rad" and part.size == 1]
+        things = self.things
+        if not angles or not any(hand.turn >= 0 for hand in self.hands):
+            return {}
+
+        def _own(k: int, name: str) -> str:
+            alike = {angle: _shared(name, angle) for angle in angles}
+            best = max(angles, key=lambda angle: alike[angle])
+            rivals = [other for other in things if _shared(other, best) >= alike[best]]
+            return best if alike[best] > 1 and rivals == [name] else angles[min(k, len(angles) - 1)]
+
+        angle = 0.0 if self.chance(0.7) else float(self.random.choice((-1, 1))) * round(math.pi / 2, DECIMALS)
+        symmetry = SYMMETRIES[int(self.random.choice(3, p=(0.2, 0.7, 0.1)))]
+        return {name: Turn(_own(k, name), angle=angle, symmetry=symmetry) for k, name in enumerate(things)}
+
     def _with_turns(self, stages: list[Stage]) -> list[Stage]:
-        """Give orientations to hands that turn, most often to their first stage."""
+        """Give orientations to hands that turn: those of what they go to, or any.
+
+        A hand that takes a thing as it lies, and turns as the place lies that it brings it to, has turned the thing.
+        """
+        headings = self.headings() if self.chance(0.6) else {}
+        if headings:
+            return [self._headed(stage, headings) for stage in stages]
         begun: set[str] = set()
         result = []
         for stage in stages:
@@ -172,6 +282,15 @@ class HandsPrimitives(MotionPrimitives):
             )
             result.append(replace(stage, others=others))
         return result
+
+    def _headed(self, stage: Stage, headings: Mapping[str, Turn]) -> Stage:
+        """Return a stage whose moves turn as the things lie that they go to."""
+
+        def _turn(move: Stage | Move) -> Turn | None:
+            return headings.get(move.place.anchor) if self.can_turn(move) else None
+
+        others = tuple(replace(move, turn=_turn(move)) for move in stage.others)
+        return replace(stage, turn=_turn(stage), others=others)
 
     def _together(self) -> list[Stage]:
         """Bring two hands to two positions or both sides of a thing, then carry it."""
@@ -209,15 +328,20 @@ class HandsPrimitives(MotionPrimitives):
                 close = _at(0.0, round(along * self.number(0.0, 0.8), DECIMALS))
             stages.append(self._pair_stage(pair, close, grip, 0.0, self.wait(8, 30)))
         for _ in range(int(self.random.choice((0, 1, 2), p=(0.2, 0.5, 0.3)))):
-            stages.append(self._pair_stage(pair, self._carried(pair), grip, 0.01, self.wait(30, 100)))
+            carried = self._carried(pair, (things[k], things[m]))
+            stages.append(self._pair_stage(pair, carried, grip, 0.01, self.wait(30, 100)))
         return stages
 
     def _crossed(self, k: int, m: int) -> bool:
         """Return whether to exchange two positions that are not in the hands' order."""
         return k > m and self.chance(0.7)
 
-    def _carried(self, pair: tuple[HandSpec, HandSpec]) -> tuple[Part, Part]:
-        """Return where two hands move that keep their distance."""
+    def _carried(self, pair: tuple[HandSpec, HandSpec], held: tuple[str, str]) -> tuple[Part, Part]:
+        """Return where two hands move that keep their distance, or to a height."""
+        if self.levels and held[0] != held[1] and self.chance(0.4):
+            name, up = self.levels[int(self.random.integers(len(self.levels)))], self.number(-0.1, 0.15)
+            one, two = (Waypoint(thing, (0.0, 0.0, up), "entry", level=name) for thing in held)
+            return (held[0], one), (held[1], two)
         kind = int(self.random.choice(3, p=(0.4, 0.2, 0.4)))
         if kind == 0:
             return self._from_here(pair, (0.0, 0.0, self.number(0.05, 0.3)))
@@ -252,144 +376,23 @@ class HandsPrimitives(MotionPrimitives):
         return Stage(tracked, place, grip, speed, tolerance, decisions, hand=first, others=others)
 
 
-@dataclass(frozen=True, slots=True)
-class HandsMutator(Mutator):
-    """Variation operators with turns, conditions, leads and further hands."""
+def primitives_for(
+    spec: TaskSpec, random: np.random.Generator, pace: int, ranges: SeenRanges
+) -> MotionPrimitives:
+    """Return what draws programs for an environment.
 
-    primitives: HandsPrimitives
-
-    def mutate(self, program: StagedProgram) -> StagedProgram:
-        """Return ``program`` with a few random changes."""
-        return self._fitting(Mutator.mutate(self, program))
-
-    def _once(self, program: StagedProgram) -> StagedProgram:
-        primitives = self.primitives
-        changes: list[tuple[float, Callable[[StagedProgram], StagedProgram]]] = [
-            (0.6, lambda each: Mutator._once(self, each)),
-            (0.05, self._lead),
-        ]
-        if any(hand.turn >= 0 for hand in primitives.hands):
-            changes.append((0.2, self._turn))
-        if len(primitives.hands) > 1:
-            changes.append((0.35, self._others))
-        if primitives.ranges.changing():
-            changes.append((0.15, self._conditions))
-        total = sum(weight for weight, _ in changes)
-        weights = [weight / total for weight, _ in changes]
-        return changes[int(primitives.random.choice(len(changes), p=weights))][1](program)
-
-    def _turn(self, program: StagedProgram) -> StagedProgram:
-        """Give a move another orientation, none, or a slightly different one."""
-        i, stage = self._pick(program)
-        moves = list(stage.moves)
-        k = int(self.primitives.random.integers(len(moves)))
-        turn = moves[k].turn
-        if turn is not None and self.primitives.chance(0.6):
-            kind = int(self.primitives.random.integers(3))
-            symmetry = SYMMETRIES[int(self.primitives.random.integers(3))]
-            angle = round(turn.angle + float(self.primitives.random.normal(0, 0.2)), DECIMALS)
-            quarter = round(turn.angle + math.pi / 2, DECIMALS)
-            turn = (
-                replace(turn, angle=angle),
-                replace(turn, angle=quarter),
-                replace(turn, symmetry=symmetry),
-            )[kind]
-        elif turn is not None and self.primitives.chance(0.4):
-            turn = None
-        elif self.primitives.can_turn(moves[k]):
-            turn = self.primitives.turn()
-        return _with_move(program, i, k, turn=turn)
-
-    def _others(self, program: StagedProgram) -> StagedProgram:
-        """Change what another hand does, alone or together with the first."""
-        i, stage = self._pick(program)
-        primitives = self.primitives
-        if not stage.others or primitives.chance(0.1):
-            return _with_stage(program, i, self._joined(stage))
-        k = int(primitives.random.integers(len(stage.others)))
-        move = stage.others[k]
-        kind = int(primitives.random.choice(5, p=(0.35, 0.25, 0.2, 0.1, 0.1)))
-        nudged = self._nudge(move.place.offset)
-        if kind == 0:
-            return _with_move(program, i, k + 1, place=replace(move.place, offset=nudged))
-        if kind == 1:  # both by the same step, perhaps in a mirror
-            dx, dy, dz = (b - a for a, b in zip(move.place.offset, nudged, strict=True))
-            sx, sy = (-1.0 if primitives.chance(0.5) else 1.0 for _ in range(2))
-            x, y, z = stage.place.offset
-            first = (round(x + sx * dx, DECIMALS), round(y + sy * dy, DECIMALS), round(z + dz, DECIMALS))
-            program = _with_move(program, i, k + 1, place=replace(move.place, offset=nudged))
-            step = round(float(primitives.random.normal(0, 0.03)), DECIMALS)
-            if move.place.toward and stage.place.toward:
-                along = round(move.place.along + step, DECIMALS)
-                program = _with_move(program, i, k + 1, place=replace(move.place, along=along))
-                return _with_move(program, i, 0, place=replace(stage.place, along=along))
-            return _with_move(program, i, 0, place=replace(stage.place, offset=first))
-        if kind == 2:
-            anchor = primitives.thing()
-            return _with_move(program, i, k + 1, place=replace(move.place, anchor=anchor, when=self._when()))
-        if kind == 3:
-            grip = -stage.gripper
-            return _with_move(_with_move(program, i, k + 1, gripper=grip), i, 0, gripper=grip)
-        return _with_stage(program, i, replace(stage, others=stage.others[:k] + stage.others[k + 1 :]))
-
-    def _joined(self, stage: Stage) -> Stage:
-        """Return a stage of one hand with a move of another that does about the same."""
-        primitives = self.primitives
-        used = {move.hand or primitives.hands[0].name for move in stage.moves}
-        free = [hand for hand in primitives.hands if hand.name not in used]
-        if not free:
-            return replace(stage, others=())
-        hand = free[int(primitives.random.integers(len(free)))]
-        own = stage.place.when == "entry" or primitives.chance(0.3)
-        place = replace(stage.place, anchor=hand.position, when="entry") if own else stage.place
-        if not own and primitives.chance(0.7):
-            place = replace(place, anchor=primitives.thing(), offset=self._nudge(place.offset))
-        return replace(
-            stage, others=(*stage.others, Move(hand.name, hand.position, place, stage.gripper, stage.speed))
-        )
-
-    def _conditions(self, program: StagedProgram) -> StagedProgram:
-        """Put a condition in, take one out, or draw another for a stage that has one."""
-        i, stage = self._pick(program)
-        if (stage.until or stage.expects) and self.primitives.chance(0.6):
-            drop = self.primitives.chance(0.4)
-            condition = None if drop else self.primitives.condition()
-            if stage.until:
-                return _with_stage(program, i, replace(stage, until=condition))
-            return _with_stage(program, i, replace(stage, expects=condition, back=0 if drop else stage.back))
-        return replace(program, stages=tuple(self.primitives.conditioned(list(program.stages))))
-
-    def _lead(self, program: StagedProgram) -> StagedProgram:
-        i, stage = self._pick(program)
-        lead = stage.place.lead
-        if lead and self.primitives.chance(0.6):
-            lead = round(lead * self.primitives.number(0.6, 1.6), 1)
-        else:
-            lead = 0.0 if lead and self.primitives.chance(0.5) else self.primitives.lead()
-        return _with_move(program, i, 0, place=replace(stage.place, lead=lead))
-
-    def _fitting(self, program: StagedProgram) -> StagedProgram:
-        """Return the program with moves that bring their own hand, not another one."""
-        positions = {hand.name: hand.position for hand in self.primitives.hands}
-        first = self.primitives.hands[0].name
-        for i, stage in enumerate(program.stages):
-            for k, move in enumerate(stage.moves):
-                own, place = positions[move.hand or first], move.place
-                tracked = own if move.tracked in positions.values() else move.tracked
-                if place.when == "entry" and place.anchor in positions.values():
-                    place = replace(place, anchor=own)
-                program = _with_move(program, i, k, tracked=tracked, place=place)
-        return program
+    Args:
+        spec: the environment.
+        random: that all draws come from.
+        pace: simulator steps that a decision stands for.
+        ranges: of the numbers that conditions are about.
+    """
+    if spec.hands:
+        return HandsPrimitives(spec, random, pace, ranges=ranges)
+    return MotionPrimitives(spec, random, pace)
 
 
-def _with_stage(program: StagedProgram, i: int, stage: Stage) -> StagedProgram:
-    return replace(program, stages=program.stages[:i] + (stage,) + program.stages[i + 1 :])
-
-
-def _with_move(program: StagedProgram, i: int, k: int, **fields: object) -> StagedProgram:
-    """Return the program with fields of a move changed, the stage's own for 0."""
-    stage = program.stages[i]
-    if k == 0:
-        return _with_stage(program, i, replace(stage, **fields))  # type: ignore[arg-type]
-    move = replace(stage.others[k - 1], **fields)  # type: ignore[arg-type]
-    return _with_stage(program, i, replace(stage, others=stage.others[: k - 1] + (move,) + stage.others[k:]))
+def _shared(name: str, other: str) -> int:
+    """Return with how many of the same characters two names begin."""
+    pairs = enumerate(zip(name, other, strict=False))
+    return next((k for k, (a, b) in pairs if a != b), min(len(name), len(other)))

@@ -11,7 +11,7 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import Steps
-from trace_robot.search.staged.mutation import disturbed
+from trace_robot.search.staged.constants import disturbed
 from trace_robot.search.staged.program import StagedProgram
 from trace_robot.spec import TaskSpec
 
@@ -290,6 +290,7 @@ class RewardScale:
 
     def __init__(self) -> None:
         self._ranges: dict[int, tuple[float, float]] = {}
+        self._ended_at_once: set[int] = set()
 
     def add(self, condition: int, trial: ProgramTrial) -> None:
         """Widen the range of a condition.
@@ -299,6 +300,9 @@ class RewardScale:
             trial: one without a reward changes nothing.
         """
         if math.isnan(trial.reward):
+            return
+        if trial.time == 0.0:
+            self._ended_at_once.add(condition)
             return
         low, high = self._ranges.get(condition, (trial.reward, trial.reward))
         self._ranges[condition] = (min(low, trial.reward), max(high, trial.reward))
@@ -318,6 +322,10 @@ class RewardScale:
         if trial.touched:
             return 1.0 + trial.touched
         low, high = self._ranges.get(condition, (0.0, 0.0))
+        if condition in self._ended_at_once and high > 0.0:
+            low = min(low, 0.0)
+        elif trial.time == 0.0:
+            return 0.0  # where rewards are costs, that a program without a step had none is no merit
         return (trial.reward - low) / (high - low) if high > low and not math.isnan(trial.reward) else 0.0
 
 

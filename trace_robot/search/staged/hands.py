@@ -119,7 +119,7 @@ def _point(place: Data, observation: Data, memory: Data) -> tuple[float, float, 
     """Return a place as a point in space, metres, world frame."""
     when = place.get("when", "now")
     here = (observation if when == "now" else memory[when])[place["anchor"]]
-    x, y, z = here[0], here[1], here[2]
+    x, y, z = here[0], here[1], observation[place["level"]] if "level" in place else here[2]
     if "offset" in place:
         dx, dy, dz = place["offset"]
         x, y, z = x + dx, y + dy, z + dz
@@ -238,7 +238,7 @@ def is_machine(program: StagedProgram, spec: TaskSpec) -> bool:
         spec: the environment.
     """
     return len(hands_of(spec)) > 1 or any(
-        stage.turn or stage.others or stage.until or stage.expects or stage.place.lead
+        stage.turn or stage.others or stage.until or stage.expects or stage.place.lead or stage.place.level
         for stage in program.stages
     )
 
@@ -371,10 +371,9 @@ def _literal(value: Any, indent: int) -> str:
 def phrase_of(place: Waypoint) -> str:
     """Return a phrase for the point that a place is."""
     text = short(place.anchor)
-    if place.when == "entry":
-        text = f"where {text} was when the stage began"
-    elif place.when == "start":
-        text = f"where {text} was at the start"
+    when = {"entry": "when the stage began", "start": "at the start"}.get(place.when, "")
+    text = f"where {text} was {when}" if when else text
+    text += f" at the height of {place.level}" * bool(place.level)
     if any(place.offset):
         text += " + (" + ", ".join(f"{100 * number:.3g}" for number in place.offset) + ") cm"
     if place.toward and place.along:

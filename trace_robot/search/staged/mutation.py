@@ -1,12 +1,13 @@
-"""Variation operators for staged programs: mutation, crossover, noise, simplification."""
+"""Variation operators for staged programs: mutation and crossover, of one hand or any."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
+from trace_robot.search.staged.constants import with_move, with_stage
+from trace_robot.search.staged.coordination import SYMMETRIES, HandsPrimitives
 from trace_robot.search.staged.primitives import (
     CLOSED,
     DECIMALS,
@@ -14,209 +15,10 @@ from trace_robot.search.staged.primitives import (
     OPEN,
     MotionPrimitives,
     RestProposals,
-    clipped_rest,
 )
-from trace_robot.search.staged.program import HERE, Move, Stage, StagedProgram, Turn, Vector, When
-from trace_robot.spec import Array
+from trace_robot.search.staged.program import Move, Stage, StagedProgram, Vector, When
 
-# Units of the vector: what changes a program about as much as any other constant, so that one step size and one
-# noise fit all of them.
-METRE = 0.01  # an offset moves by 1 cm a unit
-SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a logarithm: shares
-RADIAN, LEAD = 0.1, 1.0  # an angle moves by 0.1 rad a unit, a lead by one decision
-REST_METRE = 0.005  # a rest is finer than a motion: it must tell a task that is done from one that nearly is
-MOST_DECISIONS = 200
-RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
-SMALL = 0.01  # metres below which an offset may be left out
-GRID = 0.005  # metres to which offsets are rounded at the end
-
-
-def to_vector(program: StagedProgram) -> Array:
-    """Return the constants of a program as one vector.
-
-    Returns:
-        (7 * stages + 1,): of each stage the offset (3), along, speed, tolerance and log of the decisions, then
-        the log of the gain, in units in which all of them matter about as much. With a rest four more: its
-        offset and its tolerance. Then what ``_with_later`` goes through.
-    """
-    numbers: list[float] = []
-    for stage in program.stages:
-        numbers += [part / METRE for part in stage.place.offset]
-        numbers += [stage.place.along / METRE, stage.speed / SPEED, stage.tolerance / TOLERANCE]
-        numbers += [np.log(stage.max_decisions) / DECISIONS]
-    numbers.append(np.log(program.gain) / GAIN)
-    if program.rest is not None:
-        numbers += [part / REST_METRE for part in program.rest.place.offset]
-        numbers.append(program.rest.tolerance / REST_METRE)
-
-    def _note(value: float, unit: float) -> float:
-        numbers.append(value / unit)
-        return value
-
-    _with_later(program, _note)
-    return np.array(numbers)
-
-
-def _with_later(program: StagedProgram, change: Callable[[float, float], float]) -> StagedProgram:
-    """Change the leads, angles and places of further hands of a program.
-
-    ``change`` is called with each of them and its unit.
-    """
-
-    def _turned(turn: Turn | None) -> Turn | None:
-        return turn and replace(turn, angle=change(turn.angle, RADIAN))
-
-    def _moved(move: Move) -> Move:
-        x, y, z = (change(part, METRE) for part in move.place.offset)
-        along = change(move.place.along, METRE) if move.place.toward else 0.0
-        place = replace(move.place, offset=(x, y, z), along=along)
-        return replace(move, place=place, turn=_turned(move.turn))
-
-    def _staged(stage: Stage) -> Stage:
-        lead = change(stage.place.lead, LEAD) if stage.place.lead else 0.0
-        place, others = replace(stage.place, lead=lead), tuple(map(_moved, stage.others))
-        return replace(stage, place=place, turn=_turned(stage.turn), others=others)
-
-    return replace(program, stages=tuple(map(_staged, program.stages)))
-
-
-def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
-    """Return a program with other constants.
-
-    Args:
-        program: gives all but the constants; those that have no effect in it stay without.
-        vector: as ``to_vector`` returns it; clipped to what makes sense.
-    """
-    stages = []
-    end = 7 * len(program.stages)
-    for stage, part in zip(program.stages, vector[:end].reshape(-1, 7), strict=True):
-        stages.append(_stage(stage, [float(number) for number in part]))
-    gain = round(float(np.clip(np.exp(GAIN * vector[end]), 2.0, 40.0)), DECIMALS)
-    rest = program.rest
-    if rest is not None:
-        x, y, z, tolerance = (float(REST_METRE * number) for number in vector[end + 1 : end + 5])
-        rest = clipped_rest(rest, (x, y, z), tolerance)
-    program = replace(program, stages=tuple(stages), gain=gain, rest=rest)
-    later = iter(vector[end + 1 if rest is None else end + 5 :])
-    return _with_later(program, lambda _, unit: round(unit * float(next(later)), DECIMALS))
-
-
-def free(program: StagedProgram) -> Array:
-    """Return which entries of the vector have an effect, booleans of its shape."""
-    marks: list[bool] = []
-    for stage in program.stages:
-        only_waits = stage.tolerance == 0.0
-        marks += [True, True, True, bool(stage.place.toward), True, not only_waits, True]
-    marks += [True] * (1 if program.rest is None else 5)
-    return np.array(marks + [True] * (len(to_vector(program)) - len(marks)))
-
-
-def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
-    """Return two passes under noise, a test of the margins that a program has.
-
-    The first pass shows how far off the constants may be; the second, under little noise and from wherever the
-    first has left things, whether the program makes up for a failure.
-
-    Args:
-        program: to be tested.
-        noise: standard normal, at least as long as the vector; its end disturbs the second pass.
-        sigma: units of noise in the first pass.
-    """
-    first = tuple(replace(stage, grasp="") for stage in _shaken(program, noise, sigma).stages)
-    second = _shaken(program, noise[::-1], RETRY_NOISE)
-    return replace(second, stages=first + second.stages, passes=1)
-
-
-def _shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
-    """Return the program with ``sigma`` units of noise on its free constants."""
-    vector = to_vector(program)
-    return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
-
-
-def _stage(stage: Stage, part: list[float]) -> Stage:
-    x, y, z, along, speed, tolerance, decisions = part
-    place = stage.place
-    offset = (round(METRE * x, DECIMALS), round(METRE * y, DECIMALS), round(METRE * z, DECIMALS))
-    return replace(
-        stage,
-        place=replace(place, offset=offset, along=round(METRE * along, DECIMALS) if place.toward else 0.0),
-        speed=round(min(max(SPEED * speed, 0.1), 1.0), DECIMALS),
-        tolerance=round(min(max(TOLERANCE * tolerance, 0.003), 0.1), DECIMALS)
-        if stage.tolerance > 0
-        else 0.0,
-        max_decisions=round(min(max(np.exp(DECISIONS * decisions), 1.0), MOST_DECISIONS)),
-    )
-
-
-def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
-    """Yield one-step simplifications, each with what it is, largest changes first."""
-    stages = program.stages
-    for i in range(len(stages)):
-        if len(stages) > 1:
-            rest = stages[:i] + stages[i + 1 :]
-            yield f"stage {i + 1} left out", replace(program, stages=(replace(rest[0], grasp=""), *rest[1:]))
-    rounder = replace(
-        program, stages=tuple(_rounded(stage) for stage in stages), gain=float(round(program.gain))
-    )
-    if program.rest is not None:
-        offset = _on_grid(program.rest.place.offset)
-        rounder = replace(rounder, rest=clipped_rest(program.rest, offset, round(program.rest.tolerance, 3)))
-    if rounder != program:
-        yield "numbers rounded", rounder
-    if program.rest is not None:
-        yield "rest left out", replace(program, rest=None)
-    if program.sight:
-        yield "average of positions left out", replace(program, sight=0.0)
-    if program.spiral:
-        yield "spiral left out", replace(program, spiral=0.0)
-    for i, stage in enumerate(stages):
-        for what, plain in _plainer(stage):
-            yield (
-                f"{what} of stage {i + 1} left out",
-                replace(program, stages=(*stages[:i], plain, *stages[i + 1 :])),
-            )
-
-
-def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:
-    place = stage.place
-    if place.offset != HERE and max(abs(part) for part in place.offset) < SMALL:
-        yield "offset", replace(stage, place=replace(place, offset=HERE))
-    if stage.grasp:
-        yield "hold", replace(stage, grasp="", grasp_tolerance=0.1)
-    if stage.guard:
-        yield "guard", replace(stage, guard=0.0)
-    if stage.speed != 1.0:
-        yield "speed", replace(stage, speed=1.0)
-    for move in stage.others:
-        kept = tuple(other for other in stage.others if other is not move)
-        yield f"move of {move.hand}", replace(stage, others=kept)
-    unset = {"turn": {"turn": None}, "condition": {"until": None}, "way back": {"expects": None, "back": 0}}
-    plain = ((what, replace(stage, **fields)) for what, fields in unset.items())  # type: ignore[arg-type]
-    yield from ((what, other) for what, other in plain if other != stage)
-    if place.lead:
-        yield "lead", replace(stage, place=replace(place, lead=0.0))
-    if place.toward:
-        yield "direction", replace(stage, place=replace(place, toward="", along=0.0))
-
-
-def _rounded(stage: Stage) -> Stage:
-    """Return the stage with constants that a person might have written."""
-    offset = _on_grid(stage.place.offset)
-    decisions = stage.max_decisions
-    return replace(
-        stage,
-        place=replace(stage.place, offset=offset, along=round(round(stage.place.along / GRID) * GRID, 4)),
-        speed=round(stage.speed, 1),
-        tolerance=max(round(stage.tolerance, 3), 0.003) if stage.tolerance > 0 else 0.0,
-        max_decisions=decisions if decisions < 10 else 5 * round(decisions / 5),
-        gripper=1.0 if stage.gripper > 0 else -1.0,
-        grasp_tolerance=round(stage.grasp_tolerance, 2),
-    )
-
-
-def _on_grid(offset: Vector) -> Vector:
-    x, y, z = (round(round(part / GRID) * GRID, 4) for part in offset)
-    return x, y, z
+FINE = 0.004  # metres, of a small step aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +53,9 @@ class Mutator:
             return replace(program, sight=0.0 if drop else self.primitives.number(0.1, 0.9))
         i, stage = self._pick(program)
         drop = stage.guard > 0 and self.primitives.chance(0.4)
-        return _with(program, i, replace(stage, guard=0.0 if drop else self.primitives.number(0.002, 0.01)))
+        return with_stage(
+            program, i, replace(stage, guard=0.0 if drop else self.primitives.number(0.002, 0.01))
+        )
 
     def cross(self, first: StagedProgram, second: StagedProgram) -> StagedProgram:
         """Return a one-point crossover: a program's beginning, then another's end.
@@ -304,7 +108,7 @@ class Mutator:
         else:
             held = "" if stage.grasp or i == 0 else self.primitives.thing()
             stage = replace(stage, grasp=held, grasp_tolerance=self.primitives.number(0.06, 0.2))
-        return _with(program, i, stage)
+        return with_stage(program, i, stage)
 
     def _stage(self, program: StagedProgram) -> StagedProgram:
         """Change what one stage goes to, what it brings there, or its gripper."""
@@ -323,7 +127,7 @@ class Mutator:
             along = 0.0 if stage.place.toward else self.primitives.number(-0.1, 0.1)
             toward = "" if stage.place.toward else self.primitives.thing()
             stage = replace(stage, place=replace(stage.place, toward=toward, along=along))
-        return _with(program, i, stage)
+        return with_stage(program, i, stage)
 
     def _insert(self, program: StagedProgram) -> StagedProgram:
         """Put a stage in: a random one, or one on the way to or from a neighbor's place."""
@@ -396,5 +200,185 @@ class Mutator:
         return whens[int(self.primitives.random.choice(3, p=(0.7, 0.15, 0.15)))]
 
 
-def _with(program: StagedProgram, i: int, stage: Stage) -> StagedProgram:
-    return replace(program, stages=program.stages[:i] + (stage,) + program.stages[i + 1 :])
+@dataclass(frozen=True, slots=True)
+class HandsMutator(Mutator):
+    """Variation operators with turns, conditions, leads and further hands."""
+
+    primitives: HandsPrimitives
+
+    def mutate(self, program: StagedProgram) -> StagedProgram:
+        """Return ``program`` with a few random changes."""
+        return self._fitting(Mutator.mutate(self, program))
+
+    def _once(self, program: StagedProgram) -> StagedProgram:
+        primitives = self.primitives
+        changes: list[tuple[float, Callable[[StagedProgram], StagedProgram]]] = [
+            (0.6, lambda each: Mutator._once(self, each)),
+            (0.05, self._lead),
+            (0.08, self._centre),
+            (0.06, self._end),
+        ]
+        if primitives.levels:
+            levelled = any(stage.place.level for stage in program.stages)
+            changes.append((0.25 if levelled else 0.06, self._level))
+        if any(hand.turn >= 0 for hand in primitives.hands):
+            changes.append((0.2, self._turn))
+        if len(primitives.hands) > 1:
+            changes.append((0.35, self._others))
+        if primitives.ranges.changing():
+            changes.append((0.15, self._conditions))
+        total = sum(weight for weight, _ in changes)
+        weights = [weight / total for weight, _ in changes]
+        return changes[int(primitives.random.choice(len(changes), p=weights))][1](program)
+
+    def _turn(self, program: StagedProgram) -> StagedProgram:
+        """Give a move another orientation, none, or a slightly different one."""
+        i, stage = self._pick(program)
+        moves = list(stage.moves)
+        k = int(self.primitives.random.integers(len(moves)))
+        turn = moves[k].turn
+        if turn is not None and self.primitives.chance(0.6):
+            kind = int(self.primitives.random.integers(3))
+            symmetry = SYMMETRIES[int(self.primitives.random.integers(3))]
+            angle = round(turn.angle + float(self.primitives.random.normal(0, 0.2)), DECIMALS)
+            quarter = round(turn.angle + math.pi / 2, DECIMALS)
+            turn = (
+                replace(turn, angle=angle),
+                replace(turn, angle=quarter),
+                replace(turn, symmetry=symmetry),
+            )[kind]
+        elif turn is not None and self.primitives.chance(0.4):
+            turn = None
+        elif self.primitives.can_turn(moves[k]):
+            turn = self.primitives.turn()
+        return with_move(program, i, k, turn=turn)
+
+    def _others(self, program: StagedProgram) -> StagedProgram:
+        """Change what another hand does, alone or together with the first."""
+        i, stage = self._pick(program)
+        primitives = self.primitives
+        if not stage.others or primitives.chance(0.1):
+            return with_stage(program, i, self._joined(stage))
+        k = int(primitives.random.integers(len(stage.others)))
+        move = stage.others[k]
+        kind = int(primitives.random.choice(5, p=(0.35, 0.25, 0.2, 0.1, 0.1)))
+        nudged = self._nudge(move.place.offset)
+        if kind == 0:
+            return with_move(program, i, k + 1, place=replace(move.place, offset=nudged))
+        if kind == 1:  # both by the same step, perhaps in a mirror
+            dx, dy, dz = (b - a for a, b in zip(move.place.offset, nudged, strict=True))
+            sx, sy = (-1.0 if primitives.chance(0.5) else 1.0 for _ in range(2))
+            x, y, z = stage.place.offset
+            first = (round(x + sx * dx, DECIMALS), round(y + sy * dy, DECIMALS), round(z + dz, DECIMALS))
+            program = with_move(program, i, k + 1, place=replace(move.place, offset=nudged))
+            step = round(float(primitives.random.normal(0, 0.03)), DECIMALS)
+            if move.place.toward and stage.place.toward:
+                along = round(move.place.along + step, DECIMALS)
+                program = with_move(program, i, k + 1, place=replace(move.place, along=along))
+                return with_move(program, i, 0, place=replace(stage.place, along=along))
+            return with_move(program, i, 0, place=replace(stage.place, offset=first))
+        if kind == 2:
+            anchor = primitives.thing()
+            return with_move(program, i, k + 1, place=replace(move.place, anchor=anchor, when=self._when()))
+        if kind == 3:
+            grip = -stage.gripper
+            return with_move(with_move(program, i, k + 1, gripper=grip), i, 0, gripper=grip)
+        return with_stage(program, i, replace(stage, others=stage.others[:k] + stage.others[k + 1 :]))
+
+    def _joined(self, stage: Stage) -> Stage:
+        """Return a stage of one hand with a move of another that does about the same."""
+        primitives = self.primitives
+        used = {move.hand or primitives.hands[0].name for move in stage.moves}
+        free = [hand for hand in primitives.hands if hand.name not in used]
+        if not free:
+            return replace(stage, others=())
+        hand = free[int(primitives.random.integers(len(free)))]
+        own = stage.place.when == "entry" or primitives.chance(0.3)
+        place = replace(stage.place, anchor=hand.position, when="entry") if own else stage.place
+        if not own and primitives.chance(0.7):
+            place = replace(place, anchor=primitives.thing(), offset=self._nudge(place.offset))
+        return replace(
+            stage, others=(*stage.others, Move(hand.name, hand.position, place, stage.gripper, stage.speed))
+        )
+
+    def _conditions(self, program: StagedProgram) -> StagedProgram:
+        """Put a condition in, take one out, or draw another for a stage that has one."""
+        i, stage = self._pick(program)
+        if (stage.until or stage.expects) and self.primitives.chance(0.6):
+            drop = self.primitives.chance(0.4)
+            condition = None if drop else self.primitives.condition()
+            if stage.until:
+                return with_stage(program, i, replace(stage, until=condition))
+            return with_stage(program, i, replace(stage, expects=condition, back=0 if drop else stage.back))
+        return replace(program, stages=tuple(self.primitives.conditioned(list(program.stages))))
+
+    def _lead(self, program: StagedProgram) -> StagedProgram:
+        i, stage = self._pick(program)
+        lead = stage.place.lead
+        if lead and self.primitives.chance(0.6):
+            lead = round(lead * self.primitives.number(0.6, 1.6), 1)
+        else:
+            lead = 0.0 if lead and self.primitives.chance(0.5) else self.primitives.lead()
+        return with_move(program, i, 0, place=replace(stage.place, lead=lead))
+
+    def _centre(self, program: StagedProgram) -> StagedProgram:
+        """Take a move straight above or below its anchor, or a little aside."""
+        i, stage = self._pick(program)
+        k = int(self.primitives.random.integers(len(stage.moves)))
+        place = stage.moves[k].place
+        if self.primitives.chance(0.5):
+            return with_move(program, i, k, place=replace(place, offset=(0.0, 0.0, place.offset[2])))
+        return with_move(program, i, k, place=replace(place, offset=self._nudge(place.offset, FINE)))
+
+    def _end(self, program: StagedProgram) -> StagedProgram:
+        """Let go at the end, or let the last stage last, or no longer."""
+        stages = list(program.stages)
+        if self.primitives.chance(0.5):
+            return replace(program, stages=tuple(self.primitives.finished(stages)))
+        last = stages[-1]
+        over = replace(last, tolerance=0.01) if last.tolerance == 0.0 else self.primitives.lasting(last)
+        return replace(program, stages=(*stages[:-1], over))
+
+    def _level(self, program: StagedProgram) -> StagedProgram:
+        """Take a stage to a height that a number tells, another distance from it, or none."""
+        levelled = [k for k, stage in enumerate(program.stages) if stage.place.level]
+        if not levelled or self.primitives.chance(0.15):
+            i, stage = self._pick(program)
+            return with_stage(program, i, self.primitives.levelled(stage))
+        i = levelled[int(self.primitives.random.integers(len(levelled)))]
+        stage, drop = program.stages[i], self.primitives.chance(0.15)
+        step = float(
+            self.primitives.random.normal(0.0, float(self.primitives.random.choice((0.01, 0.03, 0.06))))
+        )
+        for k, move in enumerate(stage.moves):
+            x, y, z = move.place.offset
+            place = replace(move.place, offset=(x, y, round(z + step, DECIMALS)))
+            place = replace(move.place, level="") if drop else place
+            program = with_move(program, i, k, place=place)
+        return program
+
+    def _fitting(self, program: StagedProgram) -> StagedProgram:
+        """Return the program with moves that bring their own hand, not another one."""
+        positions = {hand.name: hand.position for hand in self.primitives.hands}
+        first = self.primitives.hands[0].name
+        for i, stage in enumerate(program.stages):
+            for k, move in enumerate(stage.moves):
+                own, place = positions[move.hand or first], move.place
+                tracked = own if move.tracked in positions.values() else move.tracked
+                if place.when == "entry" and place.anchor in positions.values():
+                    place = replace(place, anchor=own)
+                program = with_move(program, i, k, tracked=tracked, place=place)
+        return program
+
+
+def mutator_for(primitives: MotionPrimitives, rests: RestProposals | None, worlds: bool) -> Mutator:
+    """Return what varies the programs that ``primitives`` draws.
+
+    Args:
+        primitives: of one hand, or of any.
+        rests: proposals of rest, where success must last.
+        worlds: whether worlds differ.
+    """
+    if isinstance(primitives, HandsPrimitives):
+        return HandsMutator(primitives, rests, worlds)
+    return Mutator(primitives, rests, worlds)

@@ -31,6 +31,7 @@ class Waypoint:
     entered the stage, or at the first decision of the episode. offset: added to the anchor. toward, along:
     then ``along`` metres (negative: away) horizontally towards the position field ``toward``, if there is one.
     lead: decisions by which a moving anchor is led: its motion since the last decision is added this many times.
+    level: an observation field of one number, metres, whose height takes the place of the anchor's; "" for none.
     """
 
     anchor: str
@@ -39,6 +40,7 @@ class Waypoint:
     toward: str = ""
     along: float = 0.0
     lead: float = 0.0
+    level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,8 @@ def check(program: StagedProgram, spec: TaskSpec) -> None:
         for move in moves
         if move.turn and move.turn.field
     ]
+    levels = [user.place.level for user in users if user.place.level]
+    numbers += [(name, 0 if sizes.get(name) == 1 else -1) for name in levels]
     conditions = [each for stage in program.stages for each in (stage.until, stage.expects) if each]
     for name, index in (*numbers, *((each.field, each.index) for each in conditions)):
         if not 0 <= index < sizes.get(name, 0):  # an angle is one number
@@ -277,10 +281,7 @@ def check(program: StagedProgram, spec: TaskSpec) -> None:
 
 
 def _place_to_data(place: Waypoint) -> dict[str, Any]:
-    data = asdict(place)
-    if not place.lead:
-        del data["lead"]
-    return data
+    return {name: value for name, value in asdict(place).items() if value or name not in ("lead", "level")}
 
 
 def _stage_to_data(stage: Stage) -> dict[str, Any]:
@@ -387,6 +388,7 @@ def _waypoint_from_data(place: Mapping[str, Any]) -> Waypoint:
         str(place["toward"]),
         float(place["along"]),
         _finite(place.get("lead", 0.0)),
+        str(place.get("level", "")),
     )
 
 

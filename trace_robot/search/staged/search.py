@@ -9,12 +9,17 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.staged.coordination import HandsMutator, HandsPrimitives, SeenRanges
-from trace_robot.search.staged.evaluation import Individual, ProgramEvaluation, diverse, first_of_shapes
-from trace_robot.search.staged.mutation import Mutator
-from trace_robot.search.staged.primitives import MotionPrimitives, RestProposals
+from trace_robot.search.staged.coordination import SeenRanges, primitives_for
+from trace_robot.search.staged.evaluation import (
+    Individual,
+    ProgramEvaluation,
+    diverse,
+    first_of_shapes,
+)
+from trace_robot.search.staged.mutation import Mutator, mutator_for
+from trace_robot.search.staged.primitives import RestProposals
 from trace_robot.search.staged.program import StagedProgram, things
-from trace_robot.search.staged.tuning import Tuning
+from trace_robot.search.staged.tuning import Tuning, refined
 from trace_robot.search.staged.writer import code
 from trace_robot.spec import TaskSpec, hands_of
 
@@ -78,11 +83,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
         pace, ranges = POSE_STEPS if spec.control == "pose" else 1, SeenRanges(spec)
-        primitives = (
-            HandsPrimitives(spec, random, pace, ranges=ranges)
-            if spec.hands
-            else MotionPrimitives(spec, random, pace)
-        )
+        primitives = primitives_for(spec, random, pace, ranges)
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm, further)
         rests = RestProposals(spec, primitives) if "hold" in spec.options else None
         if rests is not None:
@@ -91,12 +92,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         worlds, self._in_worlds = self.evaluation.worlds, (self.evaluation.worlds, self.evaluation.conditions)
         if worlds and nominal:
             worlds, self.evaluation.worlds, self.evaluation.conditions = False, False, tuple(nominal)
-        mutator = (
-            HandsMutator(primitives, rests, worlds)
-            if isinstance(primitives, HandsPrimitives)
-            else Mutator(primitives, rests, worlds)
-        )
-        self.exploration = Exploration(self.evaluation, mutator)
+        self.exploration = Exploration(self.evaluation, mutator_for(primitives, rests, worlds))
         self.tuning = Tuning(self.evaluation)
         super().__init__()
 
@@ -376,8 +372,9 @@ class Exploration:
         make, primitives = self.evaluation.individual, self.mutator.primitives
         if not self.pool:
             return [make(primitives.program(), note=DRAWN) for _ in range(2 * self.batch)]
-        new = []
-        for _ in range(self.batch):
+        steps = refined(self.pool, primitives)
+        new = [make(program, parent, "a step of a climb") for parent, program in steps]
+        for _ in range(self.batch - len(new)):
             kind, parent = primitives.random.random(), self._parent()
             if kind < self.fresh:
                 new.append(make(self._lasting(primitives.program()), note=DRAWN))

@@ -7,7 +7,7 @@ makes up for it in a second pass, has the margins that other conditions need.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,15 +15,21 @@ import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.base import Steps
+from trace_robot.search.staged.constants import free, from_vector, to_vector, with_move
+from trace_robot.search.staged.coordination import HandsPrimitives
 from trace_robot.search.staged.evaluation import EACH, Individual, ProgramEvaluation, first_of_shapes
-from trace_robot.search.staged.mutation import free, from_vector, simpler, to_vector
-from trace_robot.search.staged.program import StagedProgram
+from trace_robot.search.staged.primitives import DECIMALS, MotionPrimitives, clipped_rest
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
 ENOUGH = 5  # episodes of a program for each sigma, at least
 NEARLY = 1  # confirming conditions that a program worth measuring under noise may solve less than the best
 NEARLY_IN_WORLDS = 3  # the same where worlds differ, of twice as many
+SMALL = 0.01  # metres below which an offset may be left out
+GRID = 0.005  # metres to which offsets are rounded at the end
+REFINED, FIRST_OF_POOL = 24, 3  # programs of a generation that are steps of a climb, and from how many
+STEPS = (0.005, 0.02, 0.05)  # metres
 PLAINER = 8  # plainer programs measured under noise at a time
 
 
@@ -201,3 +207,111 @@ class Tuning:
         # Trials in worlds are all of one kind, so that they count alike.
         count = len(finalist.individual.trials)
         return (finalist.value * finalist.episodes + own * count) / (finalist.episodes + count)
+
+
+def refined(
+    pool: Sequence[Individual], primitives: MotionPrimitives
+) -> list[tuple[Individual, StagedProgram]]:
+    """Return steps of a climb: the first programs, ended otherwise or one stage moved.
+
+    A climb by the reward: it takes the last centimetres where no program solves a condition yet, and two hands that
+    must move alike. What is in its place must often be let go, or held for a while, which no reward shows before. For
+    environments that describe their hands; others keep the draws of stored runs.
+
+    Args:
+        pool: by rank.
+        primitives: that draw for the environment.
+    """
+    if not isinstance(primitives, HandsPrimitives):
+        return []
+    random, result = primitives.random, []
+    for parent in pool[:FIRST_OF_POOL]:
+        stages = list(parent.program.stages)
+        ends = primitives.finished(stages), [*stages[:-1], primitives.lasting(stages[-1])]
+        result += [(parent, replace(parent.program, stages=tuple(end))) for end in ends if end != stages]
+    for k in range(REFINED - len(result)):
+        parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
+        program, count = parent.program, len(parent.program.stages)
+        i = count - 1 - min(int(random.geometric(0.35)) - 1, count - 1)  # the last ones most often
+        axis = int(random.choice(3, p=(0.25, 0.25, 0.5)))
+        step = round(float(random.normal(0.0, random.choice(STEPS))), DECIMALS) or STEPS[0]
+        for place, move in enumerate(program.stages[i].moves):
+            offset = list(move.place.offset)
+            offset[axis] = round(offset[axis] + step, DECIMALS)
+            x, y, z = offset
+            program = with_move(program, i, place, place=replace(move.place, offset=(x, y, z)))
+        result.append((parent, program))
+    return result
+
+
+def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
+    """Yield one-step simplifications, each with what it is, largest changes first."""
+    stages = program.stages
+    for i in range(len(stages)):
+        if len(stages) > 1:
+            rest = stages[:i] + stages[i + 1 :]
+            yield f"stage {i + 1} left out", replace(program, stages=(replace(rest[0], grasp=""), *rest[1:]))
+    rounder = replace(
+        program, stages=tuple(_rounded(stage) for stage in stages), gain=float(round(program.gain))
+    )
+    if program.rest is not None:
+        offset = _on_grid(program.rest.place.offset)
+        rounder = replace(rounder, rest=clipped_rest(program.rest, offset, round(program.rest.tolerance, 3)))
+    if rounder != program:
+        yield "numbers rounded", rounder
+    if program.rest is not None:
+        yield "rest left out", replace(program, rest=None)
+    if program.sight:
+        yield "average of positions left out", replace(program, sight=0.0)
+    if program.spiral:
+        yield "spiral left out", replace(program, spiral=0.0)
+    for i, stage in enumerate(stages):
+        for what, plain in _plainer(stage):
+            yield (
+                f"{what} of stage {i + 1} left out",
+                replace(program, stages=(*stages[:i], plain, *stages[i + 1 :])),
+            )
+
+
+def _plainer(stage: Stage) -> Iterator[tuple[str, Stage]]:
+    place = stage.place
+    if place.offset != HERE and max(abs(part) for part in place.offset) < SMALL:
+        yield "offset", replace(stage, place=replace(place, offset=HERE))
+    if stage.grasp:
+        yield "hold", replace(stage, grasp="", grasp_tolerance=0.1)
+    if stage.guard:
+        yield "guard", replace(stage, guard=0.0)
+    if stage.speed != 1.0:
+        yield "speed", replace(stage, speed=1.0)
+    for move in stage.others:
+        kept = tuple(other for other in stage.others if other is not move)
+        yield f"move of {move.hand}", replace(stage, others=kept)
+    unset = {"turn": {"turn": None}, "condition": {"until": None}, "way back": {"expects": None, "back": 0}}
+    plain = ((what, replace(stage, **fields)) for what, fields in unset.items())  # type: ignore[arg-type]
+    yield from ((what, other) for what, other in plain if other != stage)
+    if place.level:
+        yield "level", replace(stage, place=replace(place, level=""))
+    if place.lead:
+        yield "lead", replace(stage, place=replace(place, lead=0.0))
+    if place.toward:
+        yield "direction", replace(stage, place=replace(place, toward="", along=0.0))
+
+
+def _rounded(stage: Stage) -> Stage:
+    """Return the stage with constants that a person might have written."""
+    offset = _on_grid(stage.place.offset)
+    decisions = stage.max_decisions
+    return replace(
+        stage,
+        place=replace(stage.place, offset=offset, along=round(round(stage.place.along / GRID) * GRID, 4)),
+        speed=round(stage.speed, 1),
+        tolerance=max(round(stage.tolerance, 3), 0.003) if stage.tolerance > 0 else 0.0,
+        max_decisions=decisions if decisions < 10 else 5 * round(decisions / 5),
+        gripper=1.0 if stage.gripper > 0 else -1.0,
+        grasp_tolerance=round(stage.grasp_tolerance, 2),
+    )
+
+
+def _on_grid(offset: Vector) -> Vector:
+    x, y, z = (round(round(part / GRID) * GRID, 4) for part in offset)
+    return x, y, z

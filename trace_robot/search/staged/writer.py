@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 
+from trace_robot.search.staged.constants import WIDTH, names
 from trace_robot.search.staged.hands import (
     MACHINE_IMPORTS,
     grip_phrase,
@@ -26,7 +27,6 @@ from trace_robot.search.staged.program import (
     Waypoint,
     check,
 )
-from trace_robot.search.staged.saved import WIDTH, names
 from trace_robot.spec import TaskSpec, gripper_range, hands_of
 
 IMPORTS = """\

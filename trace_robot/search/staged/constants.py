@@ -1,6 +1,6 @@
-"""Annotation of a staged program that was found: its stages' names, what it is, and bounds of its constants.
+"""Constants of a staged program: as a vector that is tuned, and their bounds in its text; its stages' names.
 
-A search asks for programs without these, and journals hold hashes of what it asks for. So they are added to the file
+A search asks for programs without bounds, and journals hold hashes of what it asks for. So they are added to the file
 that is kept, in which no value and no statement that runs is another.
 """
 
@@ -10,10 +10,15 @@ import ast
 import math
 import re
 import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from trace_robot.search.staged.hands import short
-from trace_robot.search.staged.program import Stage, StagedProgram, Waypoint
-from trace_robot.spec import TaskSpec, has_gripper
+from trace_robot.search.staged.primitives import DECIMALS, clipped_rest
+from trace_robot.search.staged.program import Move, Stage, StagedProgram, Turn, Waypoint
+from trace_robot.spec import Array, TaskSpec, has_gripper
 
 WIDTH = 96  # characters of a docstring, which with its indent and quotes stays within a line of code
 DIRECTIONS = (("left", "right"), ("back", "forward"), ("lower", "lift"))
@@ -46,6 +51,158 @@ PLAIN = {
 }
 ASSIGNED = re.compile(r"^([A-Z][A-Z0-9_]*) = (.*)$", re.MULTILINE)
 IMPORTED = re.compile(r"^from (typing|trace_robot) import (\w+(?:, \w+)*)$", re.MULTILINE)
+# Units of the vector: what changes a program about as much as any other constant, so that one step size and one
+# noise fit all of them.
+METRE = 0.01  # an offset moves by 1 cm a unit
+SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a logarithm: shares
+RADIAN, LEAD = 0.1, 1.0  # an angle moves by 0.1 rad a unit, a lead by one decision
+REST_METRE = 0.005  # a rest is finer than a motion: it must tell a task that is done from one that nearly is
+MOST_DECISIONS = 200
+RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
+
+
+def to_vector(program: StagedProgram) -> Array:
+    """Return the constants of a program as one vector.
+
+    Returns:
+        (7 * stages + 1,): of each stage the offset (3), along, speed, tolerance and log of the decisions, then
+        the log of the gain, in units in which all of them matter about as much. With a rest four more: its
+        offset and its tolerance. Then what ``_with_later`` goes through.
+    """
+    numbers: list[float] = []
+    for stage in program.stages:
+        numbers += [part / METRE for part in stage.place.offset]
+        numbers += [stage.place.along / METRE, stage.speed / SPEED, stage.tolerance / TOLERANCE]
+        numbers += [np.log(stage.max_decisions) / DECISIONS]
+    numbers.append(np.log(program.gain) / GAIN)
+    if program.rest is not None:
+        numbers += [part / REST_METRE for part in program.rest.place.offset]
+        numbers.append(program.rest.tolerance / REST_METRE)
+
+    def _note(value: float, unit: float) -> float:
+        numbers.append(value / unit)
+        return value
+
+    _with_later(program, _note)
+    return np.array(numbers)
+
+
+def _with_later(program: StagedProgram, change: Callable[[float, float], float]) -> StagedProgram:
+    """Change the leads, angles and places of further hands of a program.
+
+    ``change`` is called with each of them and its unit.
+    """
+
+    def _turned(turn: Turn | None) -> Turn | None:
+        return turn and replace(turn, angle=change(turn.angle, RADIAN))
+
+    def _moved(move: Move) -> Move:
+        x, y, z = (change(part, METRE) for part in move.place.offset)
+        along = change(move.place.along, METRE) if move.place.toward else 0.0
+        place = replace(move.place, offset=(x, y, z), along=along)
+        return replace(move, place=place, turn=_turned(move.turn))
+
+    def _staged(stage: Stage) -> Stage:
+        lead = change(stage.place.lead, LEAD) if stage.place.lead else 0.0
+        place, others = replace(stage.place, lead=lead), tuple(map(_moved, stage.others))
+        return replace(stage, place=place, turn=_turned(stage.turn), others=others)
+
+    return replace(program, stages=tuple(map(_staged, program.stages)))
+
+
+def from_vector(program: StagedProgram, vector: Array) -> StagedProgram:
+    """Return a program with other constants.
+
+    Args:
+        program: gives all but the constants; those that have no effect in it stay without.
+        vector: as ``to_vector`` returns it; clipped to what makes sense.
+    """
+    stages = []
+    end = 7 * len(program.stages)
+    for stage, part in zip(program.stages, vector[:end].reshape(-1, 7), strict=True):
+        stages.append(_stage(stage, [float(number) for number in part]))
+    gain = round(float(np.clip(np.exp(GAIN * vector[end]), 2.0, 40.0)), DECIMALS)
+    rest = program.rest
+    if rest is not None:
+        x, y, z, tolerance = (float(REST_METRE * number) for number in vector[end + 1 : end + 5])
+        rest = clipped_rest(rest, (x, y, z), tolerance)
+    program = replace(program, stages=tuple(stages), gain=gain, rest=rest)
+    later = iter(vector[end + 1 if rest is None else end + 5 :])
+    return _with_later(program, lambda _, unit: round(unit * float(next(later)), DECIMALS))
+
+
+def free(program: StagedProgram) -> Array:
+    """Return which entries of the vector have an effect, booleans of its shape."""
+    marks: list[bool] = []
+    for stage in program.stages:
+        only_waits = stage.tolerance == 0.0
+        marks += [True, True, True, bool(stage.place.toward), True, not only_waits, True]
+    marks += [True] * (1 if program.rest is None else 5)
+    return np.array(marks + [True] * (len(to_vector(program)) - len(marks)))
+
+
+def disturbed(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
+    """Return two passes under noise, a test of the margins that a program has.
+
+    The first pass shows how far off the constants may be; the second, under little noise and from wherever the
+    first has left things, whether the program makes up for a failure.
+
+    Args:
+        program: to be tested.
+        noise: standard normal, at least as long as the vector; its end disturbs the second pass.
+        sigma: units of noise in the first pass.
+    """
+    first = tuple(replace(stage, grasp="") for stage in _shaken(program, noise, sigma).stages)
+    second = _shaken(program, noise[::-1], RETRY_NOISE)
+    return replace(second, stages=first + second.stages, passes=1)
+
+
+def _shaken(program: StagedProgram, noise: Array, sigma: float) -> StagedProgram:
+    """Return the program with ``sigma`` units of noise on its free constants."""
+    vector = to_vector(program)
+    return from_vector(program, vector + sigma * noise[: len(vector)] * free(program))
+
+
+def _stage(stage: Stage, part: list[float]) -> Stage:
+    x, y, z, along, speed, tolerance, decisions = part
+    place = stage.place
+    offset = (round(METRE * x, DECIMALS), round(METRE * y, DECIMALS), round(METRE * z, DECIMALS))
+    return replace(
+        stage,
+        place=replace(place, offset=offset, along=round(METRE * along, DECIMALS) if place.toward else 0.0),
+        speed=round(min(max(SPEED * speed, 0.1), 1.0), DECIMALS),
+        tolerance=round(min(max(TOLERANCE * tolerance, 0.003), 0.1), DECIMALS)
+        if stage.tolerance > 0
+        else 0.0,
+        max_decisions=round(min(max(np.exp(DECISIONS * decisions), 1.0), MOST_DECISIONS)),
+    )
+
+
+def with_stage(program: StagedProgram, i: int, stage: Stage) -> StagedProgram:
+    """Return the program with another stage.
+
+    Args:
+        program: to be changed.
+        i: place of the stage.
+        stage: in its place.
+    """
+    return replace(program, stages=program.stages[:i] + (stage,) + program.stages[i + 1 :])
+
+
+def with_move(program: StagedProgram, i: int, k: int, **fields: object) -> StagedProgram:
+    """Return the program with fields of a move changed.
+
+    Args:
+        program: to be changed.
+        i: place of the stage.
+        k: place of the move among those of the stage, whose own is the first.
+        fields: of the move, by name.
+    """
+    stage = program.stages[i]
+    if k == 0:
+        return with_stage(program, i, replace(stage, **fields))  # type: ignore[arg-type]
+    move = replace(stage.others[k - 1], **fields)  # type: ignore[arg-type]
+    return with_stage(program, i, replace(stage, others=stage.others[: k - 1] + (move,) + stage.others[k:]))
 
 
 def saved_text(text: str, env: str) -> str:
