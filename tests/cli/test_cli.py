@@ -161,6 +161,20 @@ def test_envs_and_policies_list_what_is_installed(capsys: pytest.CaptureFixture[
     assert "hover_height" in shown
 
 
+def test_a_broken_policy_is_named_and_the_others_are_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "broken.py").write_text("def act(observation)\n    return 0\n")
+    assert main(["policies"]) == 0
+    printed = capsys.readouterr()
+    assert "do_nothing" in printed.out
+    assert "broken" not in printed.out
+    assert printed.err.startswith("not loaded: policy 'broken'")
+    assert "line 1" in printed.err
+
+
 def test_the_sandbox_says_what_it_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sandbox", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boundary"] is True
