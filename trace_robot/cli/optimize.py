@@ -102,7 +102,8 @@ def add_optimize(commands: Commands) -> None:
         "--iterations",
         type=positive_integer,
         metavar="N",
-        help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
+        help="answers of a model to try (default 10; what is tuned between them does not count), improvements by"
+        " search (default: until done)",
     )
     add_budget(command)
     add_episodes(command, 0, "training conditions of every controller")

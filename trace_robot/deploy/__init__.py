@@ -136,7 +136,7 @@ def _strange_files(out: Path) -> list[str]:
     try:
         held = safe_files.load_json(safe_files.read_bytes(out, CONTRACT))
         ours = {CONTRACT, "__pycache__", *held["files"]} if held["target"] in TARGETS else set()
-        built = {Path(file).stem for file in ours}  # what a compiler or make leaves beside them
+        built = tuple(Path(file).stem for file in ours)  # what make leaves begins so: controller_aarch64.o
     except (OSError, ValueError, KeyError, TypeError):
-        ours, built = set(), set()
-    return [name for name in names if name not in ours and name.partition(".")[0] not in built]
+        ours, built = set(), ()
+    return [name for name in names if name not in ours and not name.startswith(built)]
