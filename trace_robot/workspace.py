@@ -94,6 +94,18 @@ def policies() -> tuple[str, ...]:
     return tuple(files("policies"))
 
 
+def recordings() -> dict[str, Path]:
+    """Return the workspaces' recordings by name.
+
+    A recording is rollouts/recordings/NAME.json beside NAME.jsonl.
+    """
+    paths: dict[str, Path] = {}
+    for workspace in workspaces():
+        for path in sorted((workspace.root / "rollouts" / "recordings").glob("*.json")):
+            paths.setdefault(path.stem, path)
+    return paths
+
+
 def load(path: Path) -> ModuleType:
     """Import a workspace's Python file, or return its module if it was imported.
 

@@ -161,6 +161,35 @@ def test_envs_and_policies_list_what_is_installed(capsys: pytest.CaptureFixture[
     assert "hover_height" in shown
 
 
+def test_a_broken_policy_is_named_and_the_others_are_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(tmp_path))
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "broken.py").write_text("def act(observation)\n    return 0\n")
+    assert main(["policies"]) == 0
+    printed = capsys.readouterr()
+    assert "do_nothing" in printed.out
+    assert "broken" not in printed.out
+    assert printed.err == "trace-robot: not loaded: policy broken, line 1 is not valid Python: expected ':'\n"
+
+
+def test_a_misspelt_path_of_a_policy_names_the_near_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "balance.py").write_text("def act(observation):\n    return [0.0]\n")
+    assert main(["evaluate", "point-mass", "--policy", str(tmp_path / "balnce.py")]) == 1
+    assert f"No such file or directory; did you mean '{tmp_path / 'balance.py'}'?" in capsys.readouterr().err
+
+
+def test_watch_says_that_a_folder_is_not_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trace_robot.report.server.Watch.serve_forever", lambda self: None)
+    assert main(["watch", str(tmp_path / "nothere"), "--port", "0"]) == 0
+    assert "nothere' yet; its runs are shown once it is there" in capsys.readouterr().err
+
+
 def test_the_sandbox_says_what_it_blocks(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sandbox", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["boundary"] is True

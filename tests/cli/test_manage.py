@@ -169,3 +169,16 @@ def test_runs_of_a_benchmark_are_found(
     (RUNS / "bench-standard-search" / "results.jsonl").write_text("[1]\n")
     assert main(["runs"]) == 0
     assert "results.jsonl' cannot be read" in capsys.readouterr().err
+
+
+def test_a_tag_that_no_run_has_names_the_near_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--tag", "good"]) == 0
+    assert (
+        "no such runs in rollouts/runs; no run has a tag, see: trace-robot help tag"
+        in capsys.readouterr().out
+    )
+    assert main(["tag", "demo", "good"]) == 0
+    assert main(["runs", "--tag", "goood"]) == 1
+    assert "no tag 'goood'; did you mean 'good'?" in capsys.readouterr().err
+    assert main(["runs", "--tag", "goood", "--json"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "[]"

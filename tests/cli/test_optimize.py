@@ -441,3 +441,29 @@ def test_what_keeps_a_model_from_being_asked_is_one_line_before_a_rollout(
     assert shown.err.count("\n") == 1
     assert reason in shown.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (
+            "--optimizer search --proposer cat",
+            "--proposer: only a language model has this option, and the optimizer search asks none; leave it out, or",
+        ),
+        ("--optimizer cma --record a.jsonl --calls 3", "--record and --calls: only a language model has"),
+        ("--optimizer search --base-url http://127.0.0.1:9/v1", "--base-url: only a language model has"),
+        (
+            "--proposals 2 --no-tune",
+            "--proposals and --no-tune: only a language model has this option, and none is",
+        ),
+    ],
+)
+def test_what_only_a_model_reads_is_refused_where_none_is_asked(
+    typed: str, message: str, point_mass: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert main(["optimize", "point-mass", *typed.split(), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not out.exists()

@@ -11,8 +11,8 @@ import pytest
 
 from trace_robot import optimize
 from trace_robot.cli import main
-from trace_robot.cli.optimize import recordings
 from trace_robot.llm import RecordingModel, ScriptedModel
+from trace_robot.workspace import recordings
 
 
 def test_the_recordings_of_the_three_tasks_ship() -> None:

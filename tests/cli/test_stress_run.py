@@ -219,3 +219,42 @@ def test_what_cannot_be_meant_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_policy_or_an_environment_of_that_name_wins_over_the_beginning_of_a_run(
+    tmp_path: Path, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "rollouts" / "runs"
+    for name in ("do_nothing-good", "point-mass-1"):
+        make_run(runs, name)
+    for typed, message in (
+        (
+            "do_nothing",
+            "needs --policy NAME|FILE for an environment, or a run in its place: 'do_nothing' is a",
+        ),
+        ("point-mass", "or a run in its place: no run is called 'point-mass'"),
+    ):
+        assert stress(typed) == 1
+        assert message in capsys.readouterr().err
+    assert not list(runs.glob("*/stress.json"))
+    make_run(runs, "do_nothing")
+    assert stress("do_nothing") == 1
+    error = capsys.readouterr().err
+    assert "'do_nothing' is both a run and a policy; for the run write rollouts/runs/do_nothing, for" in error
+    assert stress("rollouts/runs/do_nothing", battery="one.json") == 0
+    assert [path.parent.name for path in runs.glob("*/stress.json")] == ["do_nothing"]
+    capsys.readouterr()
+    assert stress("point-m", battery="one.json") == 0
+    assert "point-m is the run point-mass-1" in capsys.readouterr().out
+
+
+def test_why_a_world_is_not_possible_is_printed_once_below_the_table(
+    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "rollouts" / "runs", "demo")
+    worlds = [BATTERY[0], {"name": "heavy", "mass": 2.0}, {"name": "light", "mass": 0.5}]
+    (tmp_path / "battery.json").write_text(json.dumps(worlds))
+    assert stress("demo") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("not possible (1)") == 2
+    assert printed.count("shows no MuJoCo model") == 1

@@ -21,7 +21,7 @@ from trace_robot.cli.main import main
 from trace_robot.deploy import deploy, files_of, plan
 from trace_robot.deploy.contract import DeployPlan
 from trace_robot.env.registry import make
-from trace_robot.errors import PolicyError, UsageError
+from trace_robot.errors import PolicyError, RunError, UsageError
 from trace_robot.policy import Policy, load_policy
 from trace_robot.spec import Field
 
@@ -344,6 +344,26 @@ def test_the_command_line_says_what_is_missing(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "robot").exists()
 
 
+def test_a_policy_of_that_name_goes_out_before_a_run_whose_name_begins_so(
+    make_run: Callable[..., Any],
+    point_mass: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = ["--to", "python", "--out", "robot"]
+    make_run(tmp_path / "rollouts" / "runs", "do_nothing-good")
+    assert main(["deploy", "do_nothing", *out]) == 1
+    assert "deploy do_nothing needs --env TASK" in capsys.readouterr().err
+    assert not (tmp_path / "robot").exists()
+    assert main(["deploy", "do_noth", *out]) == 0
+    assert "do_noth is the run do_nothing-good" in capsys.readouterr().out
+    make_run(tmp_path / "rollouts" / "runs", "do_nothing")
+    assert main(["deploy", "do_nothing", *out]) == 1
+    assert "is both a run and a policy; for the run write rollouts/runs/do_nothing" in capsys.readouterr().err
+
+
 def test_a_folder_has_one_controller(tmp_path: Path) -> None:
     policy, robot = load_policy("zoo/reach_v3"), tmp_path / "robot"
     deploy(policy, "reach-v3", to="c", out=robot)
@@ -359,7 +379,29 @@ def test_a_folder_has_one_controller(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in robot.iterdir()} == held
     for contract in ("[]", "{", '{"files": {"../x": 1}}'):
         (tmp_path / "contract.json").write_text(contract)
-        deploy(policy, "reach-v3", to="python", out=tmp_path)
+        with pytest.raises(RunError, match=r"that deploy did not write, such as contract\.json"):
+            deploy(policy, "reach-v3", to="python", out=tmp_path)
+        deploy(policy, "reach-v3", to="python", out=tmp_path, overwrite=True)
+
+
+def test_a_folder_with_the_files_of_others_is_not_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed = ["deploy", "zoo/reach_v3", "--to", "python", "--out", str(tmp_path)]
+    mine = tmp_path / "controller.py"
+    mine.write_text("mine")
+    assert main(typed) == 1
+    error = capsys.readouterr().err
+    assert (
+        "holds files that deploy did not write, such as controller.py; give another --out, or --overwrite"
+        in error
+    )
+    assert mine.read_text() == "mine"
+    assert main([*typed, "--overwrite"]) == 0
+    assert main(typed) == 0  # now they are its own
+    (tmp_path / "notes.txt").touch()
+    assert main(typed) == 1
+    assert "such as notes.txt" in capsys.readouterr().err
 
 
 def test_the_driver_is_a_program_that_a_person_can_talk_to(reach: DeployPlan, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ FAULTS = {
 }
 REFUSED = {
     "unit": r"does not fit the contract: 'hand_position' must have 3 numbers in 'm', the driver has .*'cm'",
-    "field": "does not fit the contract: 'goal_position' must have 3 numbers in 'm', the driver has None",
+    "field": "does not fit the contract: the driver has no field 'goal_position'; it has hand_position",
     "rate": "does not fit the contract: the rate is 80.0 steps a second, the driver has 50.0",
     "text": "the driver sent no JSON: 'ready!'",
     "exit": "the driver ended with exit code 7",

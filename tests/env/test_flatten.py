@@ -151,7 +151,7 @@ def test_a_space_that_does_not_fit_is_an_error_with_its_remedy(space: Any, parts
         ),
         (
             {"arm": {"angles": np.array([0, np.nan, 0]), "touch": np.zeros(2)}, "time": 0},
-            r"^the observation is not finite at arm_angles$",
+            r"^the observation is not finite at arm_angles\[1\]$",
         ),
         (
             {"arm": {"angles": "far", "touch": np.zeros(2)}, "time": 0},

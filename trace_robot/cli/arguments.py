@@ -13,6 +13,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from trace_robot.cli.parser import AddRequestField
+
 # Parsers of values. argparse turns the ArgumentTypeError raised here into one line and exit code 2; of a ValueError it
 # would name the function, in "invalid positive_integer value: 'x'".
 
@@ -137,34 +139,6 @@ def request_field(text: str) -> tuple[tuple[str, ...], Any]:
 
 def _refuse_constant(name: str) -> None:
     raise argparse.ArgumentTypeError(f"a value must be JSON or text, got {name}")
-
-
-class AddRequestField(argparse.Action):
-    """Collect the fields of a request as a dict, those with dots inside of each other."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Add a field, unless another one is in its place."""
-        *places, last = values[0]
-        fields = place = getattr(namespace, self.dest) or {}
-        for name in places:
-            place = place.setdefault(name, {})
-            if not isinstance(place, dict):
-                raise self._both(name)
-        if isinstance(place.get(last), dict):
-            raise self._both(last)
-        place[last] = values[1]
-        setattr(namespace, self.dest, fields)
-
-    def _both(self, name: str) -> argparse.ArgumentError:
-        return argparse.ArgumentError(
-            self, f"{name} is both a value and has fields inside of it; leave one out"
-        )
 
 
 # The environment and its episodes.
@@ -356,6 +330,18 @@ def add_request(command: argparse.ArgumentParser) -> None:
         type=positive_integer,
         metavar="N",
         help="ask for the replies of --proposals in N requests at once, not in one with the field n",
+    )
+
+
+def add_ablations(command: argparse.ArgumentParser) -> None:
+    """Add the options that leave parts out of prompts."""
+    command.add_argument(
+        "--memory", type=non_negative_integer, metavar="N", help="show N other trials (default 5; opro 20)"
+    )
+    command.add_argument(
+        "--no-graph",
+        action="store_true",
+        help="optoprime: show parameters and feedback alone, no trace graph",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
+    add_ablations,
     add_budget,
     add_endpoint,
     add_output,
@@ -16,7 +17,7 @@ from trace_robot.cli.arguments import (
 )
 from trace_robot.cli.console import console, counted, escape, progress_console, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import RUNS, add_ablations
+from trace_robot.cli.runs import RUNS
 from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _progress = SimpleNamespace(quiet=False, json=False)
+WRONG = 2  # exit code of a wrong command line, that of argparse
 INTERRUPTED = 130  # exit code: 128 + SIGINT, as shells report it
 PIPED_WIDTH = 200  # columns where there is no terminal to measure; tables are not squeezed in pipes and files
 

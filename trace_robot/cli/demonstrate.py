@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
@@ -28,8 +27,7 @@ from trace_robot.cli.console import (
     write_json,
 )
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import find_run, runs_folder, select_iteration
-from trace_robot.errors import RunError, UnknownNameError
+from trace_robot.cli.runs import find_run_or_policy, runs_folder, select_iteration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
 
     from trace_robot.dataset import DataSet
     from trace_robot.policy import Policy
+    from trace_robot.store.history import History, RunInfo
 
 ZOO = "zoo"
 TITLES = {"lerobot": "LeRobot v3", "minari": "Minari"}
@@ -189,25 +188,18 @@ def _policies(tasks: Sequence[str], options: argparse.Namespace) -> tuple[dict[s
             if task not in environments():
                 raise unknown_environment(task, environments())
         return {task: load_policy(name) for task, name in zoo(tasks=tasks).items()}, None
-    if Path(options.policy).is_dir():
-        policy, control = _of_run(options)
-        return dict.fromkeys(tasks, policy), control
-    try:
-        return dict.fromkeys(tasks, load_policy(options.policy)), None
-    except UnknownNameError as error:
-        try:
-            policy, control = _of_run(options)
-        except (UnknownNameError, RunError):
-            raise error from None
-        return dict.fromkeys(tasks, policy), control
+    found = find_run_or_policy(options.policy, runs_folder(options))
+    if isinstance(found, str):
+        return dict.fromkeys(tasks, load_policy(found)), None
+    policy, control = _of_run(*found)
+    return dict.fromkeys(tasks, policy), control
 
 
-def _of_run(options: argparse.Namespace) -> tuple[Policy, str]:
+def _of_run(history: History, run: RunInfo) -> tuple[Policy, str]:
     """Return the best controller of the run that --policy names, and its control mode."""
     from trace_robot.policy import Policy
     from trace_robot.run.person import stored_header
 
-    history, run = find_run(options.policy, runs_folder(options))
     with history:
         header = stored_header(history, run)  # refuses what a stranger's run may not name
         iteration = select_iteration(run, history.iterations(run), None)

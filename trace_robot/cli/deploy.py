@@ -16,13 +16,14 @@ from trace_robot.cli.arguments import (
 from trace_robot.cli.console import console, escape, write_json
 from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import find_run, runs_folder, select_iteration
-from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError, WorkspaceError
+from trace_robot.cli.runs import find_run_or_policy, runs_folder, select_iteration
+from trace_robot.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from trace_robot.policy import Policy
+    from trace_robot.store.history import History, RunInfo
 
 ZOO = "zoo/"
 MOST_STRESS = 10_000_000  # characters of a stress.json
@@ -56,6 +57,11 @@ def add_deploy(commands: Commands) -> None:
     command.add_argument("--to", choices=("python", "c"), required=True, help="one Python file, or C99")
     command.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder to write into")
     command.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write into --out though it has files that deploy did not write",
+    )
+    command.add_argument(
         "--env",
         dest="task",
         metavar="TASK",
@@ -87,6 +93,7 @@ def execute_deploy(options: argparse.Namespace) -> int:
         options=rest,
         name=options.name,
         origin=origin,
+        overwrite=options.overwrite,
     )
     agreed = deployed.contract
     if options.json:
@@ -140,18 +147,11 @@ def _found(
     from trace_robot.policy import load_policy
 
     name = options.controller
-    reason: TraceRobotError | None = None
-    if not (name.endswith(".py") or name.startswith(ZOO) or options.task):
-        try:
-            return _of_run(options)
-        except (UnknownNameError, RunError) as error:
-            reason = error
-    try:
-        policy = load_policy(name)
-    except (TraceRobotError, WorkspaceError) as error:
-        if reason is None:
-            raise
-        raise UnknownNameError(f"no run and no policy {name!r}: {error}; and {reason}") from error
+    if not (name.startswith(ZOO) or options.task):  # with --env it is a policy
+        found = find_run_or_policy(name, runs_folder(options))
+        if not isinstance(found, str):
+            return _of_run(options, *found)
+    policy = load_policy(name)
     env = options.task
     if env is None and name.startswith(ZOO):
         env = name.removeprefix(ZOO).replace("_", "-")
@@ -164,14 +164,13 @@ def _found(
 
 
 def _of_run(
-    options: argparse.Namespace,
+    options: argparse.Namespace, history: History, info: RunInfo
 ) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
     from trace_robot.cli.arguments import environment_options
     from trace_robot.env.equipment import OPTIONS
     from trace_robot.policy import Policy
     from trace_robot.run.person import stored_header
 
-    history, info = find_run(options.controller, runs_folder(options))
     with history:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)

@@ -213,6 +213,9 @@ def _print_report(report: DriveReport, quiet: bool) -> None:
     for episode in report.episodes:
         if episode.fault:
             out.print(escape(f"stopped, condition {episode.seed}: {episode.fault}"))
+        elif not episode.success:
+            why = "its time ran out" if episode.timed_out else "the driver ended it"
+            out.print(f"no success, condition {episode.seed}: {why} after {episode.steps} {kind}")
 
 
 def _limit(name: str) -> str:

@@ -30,7 +30,7 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import UsageError
+from trace_robot.errors import PolicyError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -242,7 +242,11 @@ def execute_policies(options: argparse.Namespace) -> int:
 
     rows = []
     for name in policies():
-        policy = load_policy(name)
+        try:
+            policy = load_policy(name)
+        except PolicyError as error:  # of one file: the others are listed
+            write_error(f"not loaded: {error}")
+            continue
         # Parsed rather than imported: listing policies must not execute them.
         summary = (ast.get_docstring(ast.parse(policy.text)) or "").split("\n")[0]
         rows.append({"name": name, "about": summary, "trainable": [place.name for place in policy.places]})

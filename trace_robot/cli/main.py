@@ -18,6 +18,7 @@ from pathlib import Path
 from trace_robot.cli.bench import add_bench
 from trace_robot.cli.console import (
     INTERRUPTED,
+    WRONG,
     discard_output,
     flush_output,
     safe_output,
@@ -43,7 +44,7 @@ from trace_robot.cli.stress import add_stress
 from trace_robot.cli.workspace import add_check_env, add_envs, add_init
 from trace_robot.errors import MissingExtraError, TraceRobotError, UnknownNameError
 
-DONE, FAILED, WRONG = 0, 1, 2  # argparse itself exits with 2 for a wrong command line
+DONE, FAILED = 0, 1
 
 EXAMPLES = (
     ("trace-robot optimize pick-place-v3", "from a controller that does nothing; no key needed"),

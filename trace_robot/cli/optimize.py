@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.cli.arguments import (
+    add_ablations,
     add_backend,
     add_budget,
     add_control,
@@ -27,15 +28,17 @@ from trace_robot.cli.arguments import (
     token_prices,
 )
 from trace_robot.cli.console import (
+    WRONG,
     confirm,
     console,
     progress_console,
     safe,
+    write_error,
     write_json,
 )
 from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import add_ablations, add_ask, add_images, find_run, name_of, runs_folder
+from trace_robot.cli.runs import add_ask, add_images, find_run, name_of, runs_folder
 from trace_robot.errors import (
     ValueMismatchError,
     WorkspaceError,
@@ -99,7 +102,8 @@ def add_optimize(commands: Commands) -> None:
         "--iterations",
         type=positive_integer,
         metavar="N",
-        help="controllers to try by optoprime (default 10), improvements by search (default: until done)",
+        help="answers of a model to try (default 10; what is tuned between them does not count), improvements by"
+        " search (default: until done)",
     )
     add_budget(command)
     add_episodes(command, 0, "training conditions of every controller")
@@ -262,7 +266,13 @@ def execute_optimize(options: argparse.Namespace) -> int:
     if options.money is not None and options.prices is None:
         raise ValueMismatchError("--money needs --prices, which say what a token costs")
     if not options.dry_run:
-        settings |= {"optimizer": options.optimizer, "model": _model(options)}
+        from trace_robot.cli.running import without_model
+
+        model = _model(options)
+        if without := without_model(options, model):
+            write_error(f"error: {without}")
+            return WRONG
+        settings |= {"optimizer": options.optimizer, "model": model}
         return _optimize(options, options.task, options.task, settings)
     from trace_robot.run.optimize import first_prompt
 
@@ -373,6 +383,8 @@ def execute_replay(options: argparse.Namespace) -> int:
 
 def _recording(name: str) -> tuple[Path, Path]:
     """Return the files of a recording: its settings, and its answers."""
+    from trace_robot.workspace import recordings
+
     ending = next((ending for ending in (".json", *ENDINGS) if name.endswith(ending)), "")
     path = Path(name.removesuffix(ending) + ".json") if ending else recordings().get(name)
     if path is None:
@@ -384,17 +396,3 @@ def _recording(name: str) -> tuple[Path, Path]:
         )
     beside = [path.with_suffix(each) for each in ((ending,) if ending in ENDINGS else ENDINGS)]
     return path, next((each for each in beside if each.is_file()), beside[0])
-
-
-def recordings() -> dict[str, Path]:
-    """Return the workspaces' recordings by name.
-
-    A recording is rollouts/recordings/NAME.json beside NAME.jsonl.
-    """
-    from trace_robot.workspace import workspaces
-
-    paths: dict[str, Path] = {}
-    for workspace in workspaces():
-        for path in sorted((workspace.root / "rollouts" / "recordings").glob("*.json")):
-            paths.setdefault(path.stem, path)
-    return paths

@@ -176,6 +176,34 @@ class CommandParser(argparse.ArgumentParser):
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 
 
+class AddRequestField(argparse.Action):
+    """Collect the fields of a request as a dict, those with dots inside of each other."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add a field, unless another one is in its place."""
+        *places, last = values[0]
+        fields = place = getattr(namespace, self.dest) or {}
+        for name in places:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise self._both(name)
+        if isinstance(place.get(last), dict):
+            raise self._both(last)
+        place[last] = values[1]
+        setattr(namespace, self.dest, fields)
+
+    def _both(self, name: str) -> argparse.ArgumentError:
+        return argparse.ArgumentError(
+            self, f"{name} is both a value and has fields inside of it; leave one out"
+        )
+
+
 def near_name(text: str, names: Iterable[str]) -> str:
     """Return the name that a misspelt one is most like or begins, "" if none is.
 

@@ -23,6 +23,7 @@ from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RenderError, UsageError
 
 if TYPE_CHECKING:
+    from trace_robot.bench.stress import StressReport
     from trace_robot.render.job import Clip
     from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
 
@@ -217,3 +218,30 @@ def _recorded_clip(
     measure = run.start.measure if run.start else "success"
     outcome, success = outcome_of(episode.ended, episode.steps, episode.reward, category, measure)
     return Clip(recording.scene, recording.states, caption, outcome, success)
+
+
+def draw_failures(report: StressReport, folder: Path, *, numbered: bool = False) -> dict[int, Path]:
+    """Draw the typical failure of each world, and return the videos by row.
+
+    Args:
+        report: of ``stress``, with the states of its episodes.
+        folder: to write into.
+        numbered: a file is called by its row alone, else also by the task and the world.
+    """
+    from trace_robot.render.video import clip_of, render
+
+    paths = {}
+    for number, row in enumerate(report.rows):
+        episode = row.typical_failure
+        if episode is None or episode.states is None or not len(episode.states):
+            continue
+        whole = f"{_file_name(report.task)}-{number:02d}-{_file_name(row.setting.name)}"
+        name = f"{number:02d}" if numbered else whole
+        paths[number] = folder / f"{name}.mp4"
+        clip = clip_of(episode, f"{report.task}, {row.setting.name}", f"condition {episode.seed}")
+        render([clip], paths[number])
+    return paths
+
+
+def _file_name(text: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in text)[:40]

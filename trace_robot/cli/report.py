@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import add_output, add_run
-from trace_robot.cli.console import console, counted, escape, safe, write_json
+from trace_robot.cli.console import console, counted, escape, safe, write_error, write_json
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run, runs_folder
 from trace_robot.errors import RunError
@@ -101,6 +101,8 @@ def execute_watch(options: argparse.Namespace) -> int:
     """Serve the pages of a folder of runs until Ctrl-C."""
     from trace_robot.report.server import Watch
 
+    if not Path(options.runs).is_dir():
+        write_error(f"note: there is no folder {options.runs!r} yet; its runs are shown once it is there")
     with Watch(Path(options.runs), options.port) as server, _ended_by_interrupt(server):
         console().print(f"{escape(options.runs)}: {server.url}  (Ctrl-C ends it)")
         if options.open:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from trace_robot.cli.console import (
     write_json,
 )
 from trace_robot.cli.progress import RunProgress
-from trace_robot.cli.runs import name_of, person_of, printed_lines
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError
+from trace_robot.cli.runs import name_of
+from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, UsageError
+from trace_robot.llm import ModelConfig
 from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.run.loop import OnEvent
+from trace_robot.run.optimizers import WITH_MODEL
 from trace_robot.run.person import AskPerson
 from trace_robot.settings import Result
 from trace_robot.store.command_line import model_words
@@ -68,7 +71,7 @@ def show_run(
     except TraceRobotError as error:
         if not screen.began or isinstance(error, ReplayMismatchError):
             raise
-        raise RunError(f"{str(error).rstrip('.')}; then {again}") from error
+        raise RunError(f"{str(error).rstrip('.')}; mend it, then {again}") from error
     finally:
         if printed := printed_lines(out):
             where = escape(str(out / "environment.log"))
@@ -86,7 +89,8 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
     if result.ended.startswith(NO_REPLY):
         attempts = out / "attempts.json"
-        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another --model")
+        other = "--proposer" if getattr(options, "proposer", None) else "--model"
+        raise ReplyError(f"the model gave {result.ended}; see {attempts}, or try another {other}")
     wanted = getattr(options, "require", None)  # replay has no such option
     if wanted is not None and result.held_out_success < wanted:
         write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
@@ -148,3 +152,74 @@ def _no_echo_of_keys() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
+
+
+def without_model(options: argparse.Namespace, model: ModelConfig) -> str:
+    """Return why options that only a model reads are refused, "" where they are not.
+
+    Args:
+        options: of ``optimize``.
+        model: what they say of the model.
+    """
+    automatic = options.optimizer == "auto"
+    if model.reason if automatic else options.optimizer in WITH_MODEL:
+        return ""
+    given = [
+        each.name for each in fields(model) if getattr(model, each.name) != getattr(ModelConfig(), each.name)
+    ]
+    for name in ("calls", "tokens", "money"):  # of the budget
+        given += [name] * (getattr(options, name) is not None)
+    given = [name for name in given if name != "budget"] + ["no_tune"] * options.no_tune
+    if not given:
+        return ""
+    names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+    why = "none is configured" if automatic else f"the optimizer {options.optimizer} asks none"
+    also = (
+        ", or configure one with --base-url or --proposer" if automatic else ", or give --optimizer optoprime"
+    )
+    return f"{names}: only a language model has this option, and {why}; leave it out{also}"
+
+
+def person_of(options: argparse.Namespace, typed: AskPerson) -> AskPerson | None:
+    """Return what gives a person's words, None where none are asked for.
+
+    Args:
+        options: with ``ask``, ``ask_file`` and ``ask_page``, or without.
+        typed: asks at the terminal.
+
+    Raises:
+        UsageError: there is no terminal to ask at, or more is asked for beside the page.
+    """
+    from trace_robot.run.person import NotesFile, TypedWords
+
+    if getattr(options, "ask_page", False):
+        # How many sentences a run has had says where to go on after an interruption, of one source alone.
+        if options.ask or options.ask_file:
+            raise UsageError("--ask-page takes all words from the page; leave --ask and --ask-file out")
+        return TypedWords()
+    sources: list[AskPerson] = []
+    if getattr(options, "ask", False):
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
+            )
+        sources.append(typed)
+    if getattr(options, "ask_file", None):
+        sources.append(NotesFile(Path(options.ask_file)))
+    if not sources:
+        return None
+    return lambda question: [text for source in sources for text in source(question)]
+
+
+def printed_lines(folder: Path) -> int:
+    """Return how many lines the environment printed, by the run's log of them."""
+    from trace_robot.safe_files import read_bytes
+
+    try:
+        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
+    except (OSError, ValueError):
+        return 0
+    left_out = sum(
+        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
+    )
+    return len(rows) + left_out

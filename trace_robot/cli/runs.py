@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.cli.arguments import add_json, add_runs_folder, non_negative_integer
+from trace_robot.cli.arguments import add_json, add_runs_folder
 from trace_robot.cli.console import (
     console,
     counted,
@@ -19,16 +17,16 @@ from trace_robot.cli.console import (
     escape,
     line,
     plain,
+    progress_console,
     write_error,
     write_json,
 )
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.errors import RunError, UnknownNameError, UsageError
+from trace_robot.errors import RunError, UnknownNameError, UsageError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from trace_robot.run.person import AskPerson
     from trace_robot.store.history import History, IterationInfo, RunInfo, Score
 
 RUNS = Path("rollouts") / "runs"
@@ -76,6 +74,9 @@ def execute_runs(options: argparse.Namespace) -> int:
                 write_error(f"error: {problem}")
     tags = {run.folder: read_tags(run.folder) for _, run in found}
     if options.tag:
+        known = sorted({tag for each in tags.values() for tag in each})
+        if known and options.tag not in known and not options.json:
+            raise unknown("tag", options.tag, known)
         found = [(name, run) for name, run in found if options.tag in tags[run.folder]]
     if options.json:
         write_json([{**run_data(run), "name": name, "tags": tags[run.folder]} for name, run in found])
@@ -84,7 +85,9 @@ def execute_runs(options: argparse.Namespace) -> int:
     benches = [] if options.tag else _benches(folder, *wanted)
     if not found and not benches:
         what = "no such runs" if any((*wanted, options.tag)) else "no runs"
-        out.print(f"{what} in {escape(str(folder))}; start one with: trace-robot optimize TASK")
+        start = "; no run has a tag, see: trace-robot help tag" if options.tag and tags and not known else ""
+        start = start or "; start one with: trace-robot optimize TASK"
+        out.print(f"{what} in {escape(str(folder))}{start}")
         return 0
     if found:
         _print_table(out, found, tags)
@@ -239,18 +242,6 @@ def add_images(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_ablations(command: argparse.ArgumentParser) -> None:
-    """Add the options that leave parts out of prompts."""
-    command.add_argument(
-        "--memory", type=non_negative_integer, metavar="N", help="show N other trials (default 5; opro 20)"
-    )
-    command.add_argument(
-        "--no-graph",
-        action="store_true",
-        help="optoprime: show parameters and feedback alone, no trace graph",
-    )
-
-
 def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
     """Look up a run by its name, the beginning of its name, or its folder.
 
@@ -290,6 +281,55 @@ def find_run(text: str, folder: Path = RUNS) -> tuple[History, RunInfo]:
         raise
 
 
+def find_run_or_policy(
+    text: str, folder: Path = RUNS, tasks: Collection[str] = ()
+) -> tuple[History, RunInfo] | str:
+    """Look up what may be a run or a policy, whole names before beginnings.
+
+    Which run it is, is printed where only the beginning of its name was typed.
+
+    Args:
+        text: as of ``find_run``, or a policy's file or name.
+        folder: of runs, with its store.
+        tasks: names that stand for an environment, which the beginning of a run's name may not be.
+
+    Returns:
+        The open history and the run, as of ``find_run``; or what ``load_policy`` takes.
+
+    Raises:
+        UsageError: both have exactly this name.
+        UnknownNameError: neither is found.
+        RunError: as of ``find_run``.
+    """
+    from trace_robot.workspace import files, find
+
+    if text.endswith(".py"):
+        return text
+    file = files("policies").get(text)
+    try:
+        history, run = find_run(text, folder)
+    except (UnknownNameError, RunError) as reason:
+        if file is not None or text in tasks:
+            return text
+        try:
+            find("policies", text)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"no run and no policy {text!r}: {error}; and {reason}") from error
+        return text
+    whole = run.name in (Path(text).resolve().name, text.rstrip(os.sep).rpartition(os.sep)[2])
+    if file is None and (whole or text not in tasks):
+        if not whole:
+            progress_console().print(f"{text} is the run {run.name}", markup=False)
+        return history, run
+    history.close()
+    if whole and file is not None:
+        raise UsageError(
+            f"{text!r} is both a run and a policy; for the run write {os.path.relpath(run.folder)}, for the policy"
+            f" {os.path.relpath(file)}"
+        )
+    return text
+
+
 def _without_store(path: Path, folder: Path, store: str) -> str:
     if not path.is_dir():
         return f"no run {str(path)!r}: there is no such folder, and no {store} in {str(folder)!r}"
@@ -303,7 +343,10 @@ def _without_store(path: Path, folder: Path, store: str) -> str:
 
 def name_of(folder: Path) -> str:
     """Return what to type for a run: its name where that is enough, else its path."""
-    return folder.name if folder.parent.resolve() == RUNS.resolve() else str(folder)
+    from trace_robot.workspace import policies
+
+    enough = folder.parent.resolve() == RUNS.resolve() and folder.name not in policies()
+    return folder.name if enough else str(folder)
 
 
 def select_iteration(run: RunInfo, iterations: Sequence[IterationInfo], number: int | None) -> IterationInfo:
@@ -351,48 +394,3 @@ def iteration_data(iteration: IterationInfo) -> dict[str, Any]:
 
 def _score_data(score: Score | None) -> dict[str, Any] | None:
     return None if score is None else score.to_data()
-
-
-def person_of(options: argparse.Namespace, typed: AskPerson) -> AskPerson | None:
-    """Return what gives a person's words, None where none are asked for.
-
-    Args:
-        options: with ``ask``, ``ask_file`` and ``ask_page``, or without.
-        typed: asks at the terminal.
-
-    Raises:
-        UsageError: there is no terminal to ask at, or more is asked for beside the page.
-    """
-    from trace_robot.run.person import NotesFile, TypedWords
-
-    if getattr(options, "ask_page", False):
-        # How many sentences a run has had says where to go on after an interruption, of one source alone.
-        if options.ask or options.ask_file:
-            raise UsageError("--ask-page takes all words from the page; leave --ask and --ask-file out")
-        return TypedWords()
-    sources: list[AskPerson] = []
-    if getattr(options, "ask", False):
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "--ask needs a terminal to type at; write the sentences to a file, with --ask-file"
-            )
-        sources.append(typed)
-    if getattr(options, "ask_file", None):
-        sources.append(NotesFile(Path(options.ask_file)))
-    if not sources:
-        return None
-    return lambda question: [text for source in sources for text in source(question)]
-
-
-def printed_lines(folder: Path) -> int:
-    """Return how many lines the environment printed, by the run's log of them."""
-    from trace_robot.safe_files import read_bytes
-
-    try:
-        rows = read_bytes(folder, "environment.log").decode(errors="replace").splitlines()
-    except (OSError, ValueError):
-        return 0
-    left_out = sum(
-        int(mark[1]) - 1 for row in rows if (mark := re.fullmatch(r"\.\.\. (\d+) more lines", row))
-    )
-    return len(rows) + left_out

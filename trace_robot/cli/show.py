@@ -34,11 +34,12 @@ if TYPE_CHECKING:
 
     from trace_robot.store.history import IterationInfo, RunInfo
 
-MAX_ROWS = 30  # of a run's table without --all, so that head, curve and controller fit a few screens
+MAX_ROWS = 30  # of a run's table without --all, so that all fits a few screens
 CURVE_HEIGHT, CURVE_WIDTH, CURVE_MARGIN = 10, 80, 8  # in characters; the margin holds the axis
 CURVE_COLORS = ("green", "magenta", "cyan", "yellow", "blue", "red")
 NAMES_WIDTH, RUN_WIDTH = 20, 30  # columns of the terminal for the names of rows, and for each run compared
 SCORES = ("status", "held out", "training")  # shown of every run, also where they are the same
+NAMES = {"rules": "rules of acceptance"}  # optimizers with but one kind store none
 OF_CONTROLLER = ("control", "decision_steps", "task", "python")  # options that leave the task as it is
 
 
@@ -317,7 +318,8 @@ def _comparison_table(runs: Sequence[RunInfo], settings: Mapping[str, Sequence[A
         ("tokens", lambda run: f"{run.tokens:,}"),
         ("money", lambda run: "-" if run.money is None else f"{run.money:.4g}"),
     ]
-    facts = {name: [setting_text(value) for value in values] for name, values in settings.items()}
+    known = {name: each for name, each in settings.items() if name != "rules" or None not in each}
+    facts = {NAMES.get(name, name): [setting_text(value) for value in each] for name, each in known.items()}
     facts |= {name: [value(run) for run in runs] for name, value in rows}
     names = [line(run.name, 48) for run in runs]
     if width >= NAMES_WIDTH + len(runs) * RUN_WIDTH:  # below that, columns would break scores and names
@@ -390,8 +392,7 @@ def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo)
         why = "; ".join(escape(line(each, 200)) for each in verdict["incomparable"])
         return f"{' and '.join(names)} cannot be compared, they were scored in different ways: {why}"
     if first.held_out is None or second.held_out is None:
-        name = names[first.held_out is not None]
-        return f"{name} has no held-out score to compare, as it is not finished"
+        return f"{names[first.held_out is not None]} has no held-out score to compare, as it is not finished"
     from trace_robot.stats import Difference
 
     found = Difference.of(first.held_out, second.held_out)

@@ -22,7 +22,8 @@ from trace_robot.cli.arguments import (
 from trace_robot.cli.console import console, counted, create_table, escape, progress_console, safe, write_json
 from trace_robot.cli.drive import add_envelope, envelope_line
 from trace_robot.cli.parser import Commands, add_command
-from trace_robot.cli.runs import find_run, name_of, runs_folder, select_iteration
+from trace_robot.cli.render import draw_failures
+from trace_robot.cli.runs import find_run_or_policy, name_of, runs_folder, select_iteration
 from trace_robot.errors import RunError, TraceRobotError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def execute_stress(options: argparse.Namespace) -> int:
         folder = Path(options.videos)
         folder.mkdir(parents=True, exist_ok=True)
         for report in reports:
-            videos += _draw(report, folder).values()
+            videos += draw_failures(report, folder).values()
     if options.json:
         write_json([report.to_data() for report in reports] if every else reports[0].to_data())
     else:
@@ -197,9 +198,10 @@ def _refuse(options: argparse.Namespace) -> None:
         raise UsageError(f"--tasks needs zoo in the place of {options.task}, got {options.tasks!r}")
     # Also as --env-arg hold=end, which is the same option of the environment.
     set_twice = [name for name in environment_options(options) if name in OPTIONS and name != "envelope"]
+    written = ["--worlds" if name == "world" else f"--{name}" for name in set_twice]
     if set_twice:
         raise UsageError(
-            f"stress takes neither --worlds nor --hold, got {' and '.join(set_twice)}: the battery sets them; write a"
+            f"stress takes neither --worlds nor --hold, got {' and '.join(written)}: the battery sets them; write a"
             " --battery"
         )
 
@@ -247,15 +249,19 @@ class _StressedRun:
 def _find(options: argparse.Namespace) -> _StressedRun:
     """Return the run that takes the place of TASK, within what is believed of it."""
     from trace_robot.env.equipment import OPTIONS
+    from trace_robot.env.registry import environments
     from trace_robot.policy import Policy
     from trace_robot.run.person import stored_header
 
+    needs = f"stress {options.task} needs --policy NAME|FILE for an environment, or a run in its place"
     try:
-        history, info = find_run(options.task, runs_folder(options))
+        found = find_run_or_policy(options.task, runs_folder(options), environments())
     except (UnknownNameError, RunError) as error:
-        raise UsageError(
-            f"stress {options.task} needs --policy NAME|FILE for an environment, or a run in its place: {error}"
-        ) from error
+        raise UsageError(f"{needs}: {error}") from error
+    if isinstance(found, str):
+        more = f"no run is called {found!r}" if found in environments() else f"{found!r} is a policy"
+        raise UsageError(f"{needs}: {more}")
+    history, info = found
     with history:
         header = stored_header(history, info)  # refuses what a stranger's run may not name
         iteration = select_iteration(info, history.iterations(info), None)
@@ -288,7 +294,7 @@ def _finish_run(run: _StressedRun, report: StressReport, options: argparse.Names
         "controller_sha256": run.iteration.digest,
     }
     with tempfile.TemporaryDirectory() as folder:
-        drawn = {} if options.videos is None else _draw(report, Path(folder), numbered=True)
+        drawn = {} if options.videos is None else draw_failures(report, Path(folder), numbered=True)
         for number, path in drawn.items():
             data["rows"][number]["video"] = f"stress/{path.name}"
         out = console()
@@ -321,11 +327,13 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
         shown = found[: max(1, (out.width - NARROW) // COLUMN)]  # the first are what people ask first
         titles = [f"{MEASURES[name][0]} ({MEASURES[name][1]})" for name in shown]
         table = create_table("world", "success", "95 % interval")
+        reasons: dict[str, int] = {}  # why worlds are not possible, by the number that their rows have
         for title in titles:
             table.add_column(title, justify="right")
         for row in report.rows:
             if row.left_out:
-                table.add_row(escape(row.setting.name), "-", escape(row.left_out))
+                reasons.setdefault(row.left_out, len(reasons) + 1)
+                table.add_row(escape(row.setting.name), "-", f"not possible ({reasons[row.left_out]})")
                 continue
             low, high = row.interval
             measures = row.measures()
@@ -333,6 +341,8 @@ def _print_report(out: Console, report: StressReport, quiet: bool) -> None:
             interval = "no effect here" if row.no_effect else f"{low:.2f} to {high:.2f}"
             table.add_row(escape(row.setting.name), f"{row.success:.2f}", interval, *numbers)
         out.print(table)
+        for reason, number in reasons.items():
+            out.print(f"({number}) {safe(reason)}", markup=False)
         failed = [row for row in report.measured if row.typical_failure is not None]
         if failed:
             out.print("\nhow it fails, a typical episode of each world:")
@@ -374,27 +384,3 @@ def _print_all(out: Console, reports: Sequence[StressReport], quiet: bool) -> No
         )
     out.print(worst)
     out.print(f"\n{mean}")
-
-
-def _draw(report: StressReport, folder: Path, *, numbered: bool = False) -> dict[int, Path]:
-    """Draw the typical failure of each world, and return the videos by row.
-
-    ``numbered``: a file is called by its row alone, else also by the task and the world.
-    """
-    from trace_robot.render.video import clip_of, render
-
-    paths = {}
-    for number, row in enumerate(report.rows):
-        episode = row.typical_failure
-        if episode is None or episode.states is None or not len(episode.states):
-            continue
-        whole = f"{_file_name(report.task)}-{number:02d}-{_file_name(row.setting.name)}"
-        name = f"{number:02d}" if numbered else whole
-        paths[number] = folder / f"{name}.mp4"
-        clip = clip_of(episode, f"{report.task}, {row.setting.name}", f"condition {episode.seed}")
-        render([clip], paths[number])
-    return paths
-
-
-def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in text)[:40]

@@ -80,6 +80,7 @@ def deploy(
     options: Mapping[str, Any] | None = None,
     name: str = "controller",
     origin: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> Deployment:
     """Write a controller that needs nothing of this library, and its contract.
 
@@ -92,10 +93,11 @@ def deploy(
         options: of the environment.
         name: of the files, and the beginning of C's names.
         origin: where the policy comes from, for the contract.
+        overwrite: write also into a folder that has files of others, which stay unless they have a name of these.
 
     Raises:
         PolicyError: the controller cannot be translated; the message has the line and the reason.
-        RunError: a file cannot be written.
+        RunError: a file cannot be written, or the folder has files and no contract of an earlier deployment.
         UsageError: there is no such target, the name is none in C and Python, or the folder holds files of another
             target or name, which a later make would build beside this contract.
     """
@@ -104,6 +106,11 @@ def deploy(
     if other := _other_files(out, files):
         raise UsageError(
             f"{str(out)!r} holds another deployed controller, of {', '.join(other)}; give --out another folder"
+        )
+    if not overwrite and (strange := _strange_files(out)):
+        raise RunError(
+            f"{str(out)!r} holds files that deploy did not write, such as {strange[0]}; give another --out, or"
+            " --overwrite"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -121,3 +128,15 @@ def _other_files(out: Path, files: Collection[str]) -> list[str]:
         return [file for file in before if file not in files and safe_files.is_file(out, file)]
     except (OSError, ValueError, KeyError, TypeError):
         return []  # no contract, or none of deploy
+
+
+def _strange_files(out: Path) -> list[str]:
+    """Return the files of a folder that no deployment wrote, hidden ones not counted."""
+    names = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() else []
+    try:
+        held = safe_files.load_json(safe_files.read_bytes(out, CONTRACT))
+        ours = {CONTRACT, "__pycache__", *held["files"]} if held["target"] in TARGETS else set()
+        built = tuple(Path(file).stem for file in ours)  # what make leaves begins so: controller_aarch64.o
+    except (OSError, ValueError, KeyError, TypeError):
+        ours, built = set(), ()
+    return [name for name in names if name not in ours and not name.startswith(built)]

@@ -233,6 +233,9 @@ def _greeted(hello: Any, contract: Mapping[str, Any]) -> dict[str, Any]:
     for part in contract["fields"]:
         held = given.get(part["name"]) if isinstance(given, dict) else None
         wanted = (part["size"], part["unit"])
+        if held is None:
+            known = ", ".join(given) if isinstance(given, dict) else ""
+            return {"error": f"the driver has no field {part['name']!r}; it has {known or 'none':.200}"}
         if not isinstance(held, dict) or (held.get("size"), held.get("unit")) != wanted:
             return {
                 "error": f"{part['name']!r} must have {wanted[0]} numbers in {wanted[1]!r}, the driver has {held!r:.80}"

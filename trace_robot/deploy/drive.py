@@ -44,6 +44,7 @@ class DrivenEpisode:
         rate: observations a second.
         envelope: in how many steps each limit acted.
         limited: steps in which each limit acted, as [first, last] of each stretch.
+        timed_out: whether its time had run out, as the driver says.
     """
 
     seed: int
@@ -60,6 +61,7 @@ class DrivenEpisode:
     rate: float = 0.0
     envelope: Mapping[str, int] = field(default_factory=dict)
     limited: dict[str, list[list[int]]] = field(default_factory=dict)
+    timed_out: bool = False
 
     def log(self, step: int, limits: Sequence[str]) -> None:
         """Note which limits acted in a step.
@@ -234,6 +236,7 @@ def _drive_one(
         if message.get("done") is True:
             episode.success = bool(message.get("success")) and not episode.fault
             episode.steps = _count(message, "steps", episode.answered)
+            episode.timed_out = message.get("ended") == "time"
             episode.held, episode.behind = _count(message, "held", 0), _count(message, "behind", 0)
             break
         if episode.fault:

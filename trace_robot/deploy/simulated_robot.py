@@ -188,7 +188,10 @@ def _episode(
         first, taken = taken + 1, int(info.get("steps", taken + 1))
         if taken > first:  # the time in which a target was followed
             link.wait(begun + taken * period)
-    link.send({"done": True, "success": success, "steps": step, "held": held, "behind": behind})
+    ended = "time" if over and truncated else ""
+    link.send(
+        {"done": True, "success": success, "steps": step, "held": held, "behind": behind, "ended": ended}
+    )
     return True
 
 

@@ -119,8 +119,13 @@ class ObservationLayout:
 
     def _where(self, vector: Array) -> str:
         bad = np.flatnonzero(~np.isfinite(vector)).tolist()
-        named = [field.name for field in self.fields if any(field.start <= i < field.stop for i in bad)]
-        return ", ".join(named) or f"{bad[:5]}"
+        named = [
+            field.name if field.size == 1 else f"{field.name}[{i - field.start}]"
+            for field in self.fields
+            for i in bad
+            if field.start <= i < field.stop
+        ]
+        return ", ".join(named[:5]) or f"{bad[:5]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ changes ends the runs that were stored before.
 from __future__ import annotations
 
 import ast
+import difflib
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -329,8 +330,10 @@ def load_policy(name_or_path: str | Path) -> Policy:
     try:
         text = _bounded_text(path, str(name_or_path))
     except OSError as error:
+        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.glob("*.py")], n=1)
+        more = f"did you mean {str(path.with_name(near[0]))!r}?" if near else "give a readable .py file"
         raise PolicyError(
-            f"policy {str(name_or_path)!r} cannot be read: {error.strerror or error}; give a readable .py file"
+            f"policy {str(name_or_path)!r} cannot be read: {error.strerror or error}; {more}"
         ) from error
     except UnicodeDecodeError as error:
         raise PolicyError(f"policy {str(name_or_path)!r} is not UTF-8 text; give a Python file") from error

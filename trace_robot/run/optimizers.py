@@ -131,7 +131,7 @@ class OptimizerConfig:
                 "the run has an optimizer or a model that a program made; go on with trace_robot.resume and that one"
             )
         if name in WITHOUT_MODEL:
-            if any(value is not None for value in (changes or {}).values()):
+            if any(value is not None for value in (base_url, *(changes or {}).values())):
                 raise RunError(
                     f"the run's optimizer {name} asks no model; leave the options of the model out"
                 )
