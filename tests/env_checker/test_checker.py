@@ -174,12 +174,12 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(own: Pa
     (own / "envs").mkdir()
     (own / "envs" / "mine.py").write_text(
         "from trace_robot import Environment\n"
-        "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.', needs='fetch')]\n"
+        "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.')]\n"
     )
     (found,) = examine("Arm-v0").findings
     assert found.text.endswith(
         "Arm-v0 needs a package that is missing (No module named 'nothing_of_this_name'):"
-        " pip install 'trace-robot[fetch]', or run it in another interpreter: --python PATH"
+        " pip install nothing_of_this_name, or run it in another interpreter: --python PATH"
         " (docs/other-interpreter.md)"
     )
     assert not found.remedy  # which would say it twice

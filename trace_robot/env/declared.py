@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.declaration import Environment, interpreter_path, with_options
-from trace_robot.env.discovery import importing, quiet
+from trace_robot.env.discovery import importing, installing, missing_module, quiet
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
@@ -287,8 +287,9 @@ class DeclaredPlugin:
         # gymnasium raises DependencyNotInstalled for a missing package. It is compared by name, because loading
         # gymnasium here would hide the error where gymnasium itself is what cannot be loaded.
         if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
-            needs = declaration.needs
-            command = f"pip install 'trace-robot[{needs}]'" if needs else "pip install it"
+            if module := missing_module(error):
+                reason = f"No module named {module!r}"  # without gymnasium's own remedy, which compiles Box2D
+            command = installing(module, declaration.needs)
             if not callable(declaration.make):  # a function of this interpreter cannot be sent to another one
                 command += ELSEWHERE
             return MissingExtraError(f"{where} needs a package that is missing ({reason}): {command}")
