@@ -120,6 +120,28 @@ def test_a_built_in_set_leaves_out_what_the_environment_cannot_have_and_says_so(
     assert not any("observation_error" in world or "mass" in world for world in stored)
 
 
+@pytest.mark.parametrize("given", ["is_success", "success"])
+def test_a_misspelt_entry_of_success_is_named_with_the_near_one_at_the_start_and_at_the_end(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    text = BLIND.format(attribute="pass").replace(
+        '{"is_success": False}', f'{{"{given}": False, "way": 1.0}}'
+    )
+    wrong = given.replace("ccess", "cess")
+    (tmp_path / "envs" / "blind.py").write_text(text.replace("horizon=5", f"horizon=5, success={wrong!r}"))
+    assert main([*SHORT, "--workers", "0", "--out", "run"]) == 0
+    shown = "\n".join(capsys.readouterr())
+    entries = ", ".join(sorted([given, "way"]))
+    line = f"had the entry '{wrong}' that the plug-in declares as success (did you mean '{given}'?)"
+    assert shown.count(line) == 2
+    assert shown.count(f"; what info had: {entries}; if") == 2
+    assert shown.index(line) < shown.index("held out  ") < shown.rindex(line)
+    assert main(["evaluate", "blind", "--policy", "do_nothing", "--episodes", "1", "--workers", "0"]) == 0
+    assert line in capsys.readouterr().err
+
+
 def test_worlds_of_a_file_that_cannot_be_had_are_refused_before_a_folder_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

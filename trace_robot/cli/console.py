@@ -312,14 +312,6 @@ def confirm(title: str, plan: Sequence[str]) -> bool:
     return sys.stdin.readline(100).strip().lower() in ("y", "yes")
 
 
-def missing_success(task: str) -> str:
-    """Return the line on a declared entry of info for success that no episode had."""
-    return (
-        "note: no episode's info had the entry that the plug-in declares as success; if its name is right, the"
-        f" environment sets it at a success alone, else mend it; see: trace-robot check-env {task}"
-    )
-
-
 def tolerate_encoding() -> None:
     """Write \\u escapes for letters that a stream's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):

@@ -22,7 +22,6 @@ from trace_robot.cli.console import (
     create_table,
     escape,
     line,
-    missing_success,
     progress_console,
     safe,
     write_error,
@@ -69,6 +68,7 @@ def execute_evaluate(options: argparse.Namespace) -> int:
     from trace_robot.cli.progress import create_progress
     from trace_robot.policy import load_policy
     from trace_robot.rollout.evaluate import evaluate
+    from trace_robot.rollout.evidence import MissingSuccess
 
     if options.policy is None:
         raise UsageError(f"evaluate {options.task} needs --policy NAME|FILE")
@@ -96,8 +96,8 @@ def execute_evaluate(options: argparse.Namespace) -> int:
         write_json(report.to_data())
     else:
         _print_report(report, policy.text, options.quiet)
-    if report.success_missing:
-        write_error(missing_success(options.task))
+    if missing := MissingSuccess(options.task).see(report.episodes):
+        write_error(missing)
     if report.output and not options.quiet:
         lines = report.output.splitlines()
         write_error(
