@@ -185,6 +185,29 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(own: Pa
     assert not found.remedy  # which would say it twice
 
 
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (
+            "class Point:\n    reset = step = close = None",
+            "Point is no gymnasium.Env and has no unwrapped, observation_space, action_space: write class"
+            " Point(gymnasium.Env); a class without gymnasium, and spaces as pairs of bounds, are for python=... only"
+            " (docs/other-interpreter.md)",
+        ),
+        (
+            "Point.action_space = ([-1.0], [1.0])",
+            "action_space of Point must be a space such as gymnasium.spaces.Box, got ([-1.0], [1.0]); a class without"
+            " gymnasium, and spaces as pairs of bounds, are for python=... only (docs/other-interpreter.md)",
+        ),
+    ],
+)
+def test_a_class_without_gymnasium_is_one_line_with_what_is_missing(own: Path, more: str, text: str) -> None:
+    path = broken(own, more=more)
+    (found,) = examine("point").findings
+    assert found.text == f"{path}: point: {text}"
+    assert not found.remedy
+
+
 def test_the_list_shows_declared_environments_without_making_them(own: Path) -> None:
     broken(own, more="Point.__init__ = lambda self: 1 / 0")
     (entry,) = [entry for entry in catalogue() if entry.name == "point"]

@@ -29,6 +29,28 @@ def require(file: str, spec: TaskSpec, env: Env) -> None:
         raise WorkspaceError(f"{file}: {spec.name}: {problem}")
 
 
+ATTRIBUTES = ("reset", "step", "close", "unwrapped", "observation_space", "action_space")
+ELSEWHERE = "a class without gymnasium, and spaces as pairs of bounds, are for python=... only (docs/other-interpreter.md)"
+
+
+def environment_problem(env: Any) -> str:
+    """Return what is missing for what ``make`` returned to be an environment of gymnasium, "" for nothing."""
+    if not hasattr(env, "reset") or not hasattr(env, "step"):
+        return f"make must return a gymnasium environment, got {env!r}"
+    name = type(env).__name__
+    missing = [each for each in ATTRIBUTES if not hasattr(env, each)]
+    if missing and not isinstance(env, gymnasium.Env):
+        lacks = ", ".join(missing)
+        return (
+            f"{name} is no gymnasium.Env and has no {lacks}: write class {name}(gymnasium.Env); {ELSEWHERE}"
+        )
+    for each in ATTRIBUTES[-2:]:
+        space = getattr(env, each, None)
+        if isinstance(space, tuple | list | dict | int):
+            return f"{each} of {name} must be a space such as gymnasium.spaces.Box, got {space!r:.80}; {ELSEWHERE}"
+    return ""
+
+
 def spec_problems(spec: TaskSpec) -> Iterator[str]:
     """Yield what is wrong with a description, each as one line with its remedy."""
     # Half a surrogate pair is no character: a file of JSON or UTF-8 gives another text back, or none.

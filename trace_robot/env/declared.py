@@ -227,6 +227,7 @@ class DeclaredPlugin:
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
         """Make the environment itself, and name file and remedy where it cannot be made."""
+        from trace_robot.env.conformance import environment_problem
         from trace_robot.env.guard import time_limit  # with gymnasium, as above
 
         arguments = {**declaration.arguments, **arguments}
@@ -243,10 +244,8 @@ class DeclaredPlugin:
             raise
         except (Exception, SystemExit) as error:  # a user's or a package's constructor may raise anything
             raise self._make_error(declaration, error) from error
-        if not hasattr(env, "reset") or not hasattr(env, "step"):
-            raise WorkspaceError(
-                f"{self.file}: {declaration.env_name}: make must return a gymnasium environment, got {env!r}"
-            )
+        if problem := environment_problem(env):
+            raise WorkspaceError(f"{self.file}: {declaration.env_name}: {problem}")
         return env
 
     def _maker(self, declaration: Environment) -> Callable[..., Any]:

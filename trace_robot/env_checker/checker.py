@@ -58,7 +58,7 @@ RAISED = re.compile(r"\b[A-Z]\w*(Error|Exception|Exit|Warning)?: .*, line \d+\)$
 # Of what fails before there is an environment, by what the error says; the first that fits.
 MAKING = (
     (r"did you mean ", NAMES),
-    (r": --python PATH ", ""),  # the text has the remedy
+    (r": --python PATH |docs/other-interpreter\.md", ""),  # the text has the remedy
     (r"needs a package that is missing|cannot be imported: No module", PACKAGE),
     (r"^no environment |cannot be imported", NAMES),
     (
