@@ -191,13 +191,13 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(own: Pa
         (
             "class Point:\n    reset = step = close = None",
             "Point is no gymnasium.Env and has no unwrapped, observation_space, action_space: write class"
-            " Point(gymnasium.Env); a class without gymnasium, and spaces as pairs of bounds, are for python=... only"
+            " Point(gymnasium.Env); a class without gymnasium, and spaces as pairs of bounds, need python=..."
             " (docs/other-interpreter.md)",
         ),
         (
             "Point.action_space = ([-1.0], [1.0])",
             "action_space of Point must be a space such as gymnasium.spaces.Box, got ([-1.0], [1.0]); a class without"
-            " gymnasium, and spaces as pairs of bounds, are for python=... only (docs/other-interpreter.md)",
+            " gymnasium, and spaces as pairs of bounds, need python=... (docs/other-interpreter.md)",
         ),
     ],
 )

@@ -30,7 +30,9 @@ def require(file: str, spec: TaskSpec, env: Env) -> None:
 
 
 ATTRIBUTES = ("reset", "step", "close", "unwrapped", "observation_space", "action_space")
-ELSEWHERE = "a class without gymnasium, and spaces as pairs of bounds, are for python=... only (docs/other-interpreter.md)"
+ELSEWHERE = (
+    "a class without gymnasium, and spaces as pairs of bounds, need python=... (docs/other-interpreter.md)"
+)
 
 
 def environment_problem(env: Any) -> str:
