@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from trace_robot.errors import WorkspaceError, unknown
-from trace_robot.spec import Array, Field, TaskSpec
+from trace_robot.spec import DIFFERENCE, Array, Field, TaskSpec
 
 Env = gymnasium.Env[Array, Array]
 
@@ -75,8 +75,11 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
         if name not in sizes:
             yield f"positions: {unknown('part of the observation', name, sizes)}"
         elif sizes[name] != 3:
-            planar = f"; of a planar point give its height: part({name!r}, 2, 'm', height=0.0)" * (
-                sizes[name] == 2
+            planar = f"; of a planar point give its height: part({name!r}, 2, 'm', height=0.0)"
+            planar *= sizes[name] == 2 and not DIFFERENCE.search(name)
+            planar += (
+                f"; {name!r} is a difference: leave it out of positions, feedback laws use it as an error"
+                * bool(DIFFERENCE.search(name))
             )
             yield f"position {name!r} must be an observation field of 3 numbers, not {sizes[name]}{planar}"
 
