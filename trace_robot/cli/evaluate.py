@@ -17,6 +17,7 @@ from trace_robot.cli.arguments import (
     environment_options,
 )
 from trace_robot.cli.console import (
+    MissingSuccess,
     console,
     counted,
     create_table,
@@ -68,7 +69,6 @@ def execute_evaluate(options: argparse.Namespace) -> int:
     from trace_robot.cli.progress import create_progress
     from trace_robot.policy import load_policy
     from trace_robot.rollout.evaluate import evaluate
-    from trace_robot.rollout.evidence import MissingSuccess
 
     if options.policy is None:
         raise UsageError(f"evaluate {options.task} needs --policy NAME|FILE")

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from trace_robot.cli.console import (
+    MissingSuccess,
     counted,
     create_table,
     duration,
@@ -25,7 +26,6 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.runs import name_of
 from trace_robot.rollout.episode import TOO_TIGHT, score_of
-from trace_robot.rollout.evidence import MissingSuccess
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
