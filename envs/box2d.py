@@ -1,6 +1,6 @@
 """Gymnasium's Box2D tasks with continuous actions: a walker with a lidar, and a lander with two engines.
 
-They need the extra trace-robot[box2d]; pictures of them trace-robot[classic] as well. Both are solved from the return
+They need the extra trace-robot[box2d], which draws them too. Both are solved from the return
 that gymnasium registers.
 """
 

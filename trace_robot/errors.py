@@ -40,6 +40,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
 
 # Terminal control characters except tab and newline (C0, DEL, C1), and Unicode's format characters, separators and
 # surrogates: with those that reverse the direction of writing or are not seen, text can pretend to be other text
@@ -241,3 +243,17 @@ def unknown_environment(name: str, known: Iterable[str]) -> UnknownNameError:
     return UnknownNameError(
         f"{error} (a package registers the ids of {space!r} when it is imported: give its name too, as PACKAGE:{name})"
     )
+
+
+class KnownFields:
+    """Base of a dataclass that names the field which a misspelt keyword may mean."""
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **given: Any) -> KnownFields:
+        """Refuse a keyword that is no field."""
+        known = [each.name for each in fields(cls)]  # type: ignore[arg-type]  # its subclasses are dataclasses
+        for name in given:
+            if name not in known:
+                raise WorkspaceError(str(unknown(f"field of {cls.__name__}", name, known)))
+        return super().__new__(cls)

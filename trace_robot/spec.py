@@ -24,6 +24,19 @@ MEASURES = {  # how well an episode was done, by the names of its infos: a title
 COUNTED = re.compile(r"(.*?)([0-9]{1,6})")  # a name that a number ends, such as observation_12
 
 
+DIFFERENCE = re.compile(r"_(from|to)_")
+UPWARD = re.compile(r"\b(z|height|vertical|up)\b|_(z|height)\b")
+
+
+def may_be_planar_point(part: Field) -> bool:
+    """Return whether two numbers may be a point of a horizontal plane, by what they are called.
+
+    A difference of two points ("target_from_hook") is none, and neither is a point of a vertical plane.
+    """
+    words = f"{part.name} {part.meaning}".lower()
+    return (part.size, part.unit) == (2, "m") and not (DIFFERENCE.search(part.name) or UPWARD.search(words))
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A named part ``[start:stop]`` of a flat observation or action.

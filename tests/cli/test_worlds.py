@@ -71,3 +71,84 @@ def test_a_name_or_a_file_that_is_not_there_is_one_line(
         with pytest.raises(SystemExit):
             main([*ZOO, "--worlds", source])
         assert reason in capsys.readouterr().err.splitlines()[-1]
+
+
+BLIND = """
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from trace_robot import Environment, part
+
+class Blind(gymnasium.Env):
+    {attribute}
+    observation_space = spaces.Box(-9, 9, (2,), np.float64)
+    action_space = spaces.Box(-1, 1, (2,), np.float32)
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = self.np_random.random(2)
+        return self.at.copy(), {{}}
+    def step(self, action):
+        self.at = self.at + 0.1 * np.asarray(action)
+        return self.at.copy(), 0.0, False, False, {{"is_success": False}}
+
+ENVIRONMENTS = [Environment("blind", "Go home.", make=Blind, horizon=5, action=[part("drive", 2)])]
+"""
+SHORT = ("optimize", "blind", "--optimizer", "search", "--steps", "50", "--held-out", "1", "--no-video")
+
+
+@pytest.mark.parametrize("name", ["standard", "signals"])
+@pytest.mark.parametrize("attribute", ["dt = 0.05", "pass"])
+def test_a_built_in_set_leaves_out_what_the_environment_cannot_have_and_says_so(
+    name: str,
+    attribute: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "blind.py").write_text(BLIND.format(attribute=attribute))
+    assert main([*SHORT, "--workers", "0", "--worlds", name, "--out", "run"]) == 0
+    (said,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert "noise and errors of positions" in said
+    assert ("physics" in said) == (name == "standard")
+    assert ("delays" in said) == (attribute == "pass")
+    stored = json.loads((tmp_path / "run" / "settings.json").read_text())["options"]["world"]
+    assert [world["name"] for world in stored] == [
+        "nominal", *["late"] * (attribute != "pass"), "all at once"
+    ]  # fmt: skip
+    assert not any("observation_error" in world or "mass" in world for world in stored)
+
+
+@pytest.mark.parametrize("given", ["is_success", "success"])
+def test_a_misspelt_entry_of_success_is_named_with_the_near_one_at_the_start_and_at_the_end(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    text = BLIND.format(attribute="pass").replace(
+        '{"is_success": False}', f'{{"{given}": False, "way": 1.0}}'
+    )
+    wrong = given.replace("ccess", "cess")
+    (tmp_path / "envs" / "blind.py").write_text(text.replace("horizon=5", f"horizon=5, success={wrong!r}"))
+    assert main([*SHORT, "--workers", "0", "--out", "run"]) == 0
+    shown = "\n".join(capsys.readouterr())
+    entries = ", ".join(sorted([given, "way"]))
+    line = f"had the entry '{wrong}' that the plug-in declares as success (did you mean '{given}'?)"
+    assert shown.count(line) == 2
+    assert shown.count(f"; what info had: {entries}; if") == 2
+    assert shown.index(line) < shown.index("held out  ") < shown.rindex(line)
+    assert main(["evaluate", "blind", "--policy", "do_nothing", "--episodes", "1", "--workers", "0"]) == 0
+    assert line in capsys.readouterr().err
+
+
+def test_worlds_of_a_file_that_cannot_be_had_are_refused_before_a_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "blind.py").write_text(BLIND.format(attribute="dt = 0.05"))
+    (tmp_path / "worlds.json").write_text('[{"observation_error": {"positions": 0.01}}]')
+    assert main([*SHORT, "--workers", "0", "--worlds", "worlds.json", "--out", "run"]) == 1
+    assert "blind names no positions" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

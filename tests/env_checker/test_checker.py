@@ -13,6 +13,7 @@ from trace_robot.env.registry import CatalogEntry, catalogue, controls
 from trace_robot.env_checker import Finding, examine
 from trace_robot.env_checker.checker import _Child
 from trace_robot.env_checker.child import examination
+from trace_robot.spec import Field, may_be_planar_point
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = [
@@ -174,15 +175,86 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(own: Pa
     (own / "envs").mkdir()
     (own / "envs" / "mine.py").write_text(
         "from trace_robot import Environment\n"
-        "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.', needs='fetch')]\n"
+        "ENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.')]\n"
     )
     (found,) = examine("Arm-v0").findings
     assert found.text.endswith(
         "Arm-v0 needs a package that is missing (No module named 'nothing_of_this_name'):"
-        " pip install 'trace-robot[fetch]', or run it in another interpreter: --python PATH"
+        " pip install nothing_of_this_name, or run it in another interpreter: --python PATH"
         " (docs/other-interpreter.md)"
     )
     assert not found.remedy  # which would say it twice
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (
+            "class Point:\n    reset = step = close = None",
+            "Point is no gymnasium.Env and has no unwrapped, observation_space, action_space: write class"
+            " Point(gymnasium.Env); a class without gymnasium, and spaces as pairs of bounds, need python=..."
+            " (docs/other-interpreter.md)",
+        ),
+        (
+            "Point.action_space = ([-1.0], [1.0])",
+            "action_space of Point must be a space such as gymnasium.spaces.Box, got ([-1.0], [1.0]); a class without"
+            " gymnasium, and spaces as pairs of bounds, need python=... (docs/other-interpreter.md)",
+        ),
+    ],
+)
+def test_a_class_without_gymnasium_is_one_line_with_what_is_missing(own: Path, more: str, text: str) -> None:
+    path = broken(own, more=more)
+    (found,) = examine("point").findings
+    assert found.text == f"{path}: point: {text}"
+    assert not found.remedy
+
+
+def test_wrong_sizes_and_misspelt_fields_are_one_line_with_the_remedy_once(own: Path) -> None:
+    broken(own, entry='observation=[part("at", 3)]')
+    (found,) = examine("point").findings
+    assert found.text.endswith("the parts name 3 = 3 numbers, and the space has 2; make them smaller")
+    assert not found.remedy
+    broken(own, entry='observations=[part("at", 2)]')
+    (found,) = examine("point").findings
+    assert "no field of Environment 'observations'; did you mean 'observation'" in found.text
+    assert "TypeError" not in found.text
+    assert found.remedy == "mend the plug-in file"
+
+
+def test_a_difference_is_no_position_and_gets_no_height(own: Path) -> None:
+    for name, advice in (
+        ("target_from_tip", "is a difference: leave it out of positions, feedback laws use it as an error"),
+        ("tip", "give its height: part('tip', 2, 'm', height=0.0)"),
+    ):
+        broken(own, entry=f'observation=[part("{name}", 2, "m")], positions=("{name}",)')
+        (found,) = examine("point").findings
+        assert found.text.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning", "planar"),
+    [
+        ("tip", "x and y", True),
+        ("target_from_tip", "", False),
+        ("tip_to_target", "", False),
+        ("tip", "x and z", False),
+        ("tip", "along the rail and up", False),
+    ],
+)
+def test_only_a_point_of_a_horizontal_plane_is_proposed_as_a_planar_position(
+    name: str, meaning: str, planar: bool
+) -> None:
+    assert may_be_planar_point(Field(name, 0, 2, "m", meaning)) is planar
+
+
+def test_an_environment_of_a_function_has_the_name_of_the_file_that_is_written(own: Path) -> None:
+    broken(own, more="def make():\n    return Point()\n").rename(own / "point_module.py")
+    line = ["init", "--env", "point_module.py:make", "--write", "envs/mover.py", "--task", "Stay."]
+    assert main(line) == 0
+    text = (own / "envs" / "mover.py").read_text()
+    assert 'make="../point_module.py:make"' in text
+    assert "make" not in [entry.name for entry in catalogue()]
+    assert "mover" in [entry.name for entry in catalogue()]
 
 
 def test_the_list_shows_declared_environments_without_making_them(own: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -12,6 +14,7 @@ import pytest
 from trace_robot.bench import select
 from trace_robot.cli import main
 from trace_robot.env.conformance import run_problems, space_problems, spec_problems
+from trace_robot.env.discovery import installing
 from trace_robot.env.registry import describe, make, sets
 from trace_robot.env_checker.child import examination
 
@@ -127,20 +130,47 @@ def test_the_lander_turns_and_moves_as_its_parts_say() -> None:
     assert names.index("right_contact") + 1 == names.index("left_contact")
 
 
-def test_a_missing_box2d_is_one_line_with_the_extra(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def declared_extras() -> list[str]:
+    """The extras of pyproject.toml as metadata has them; what is installed may be of an earlier day."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    extras = re.findall(
+        r"^([\w-]+) = \[\n((?:    .*\n)*)\]", text.split("[project.optional-dependencies]")[1], re.M
+    )
+    return [
+        f'{package}; extra == "{extra}"'
+        for extra, lines in extras
+        for package in re.findall(r'^    "([\w-]+)', lines, re.M)
+    ]
+
+
+def test_a_package_that_no_extra_has_is_named_although_the_extra_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "Box2D", None)
+    monkeypatch.setattr("trace_robot.env.discovery.metadata.requires", lambda _: declared_extras())
+    monkeypatch.setattr("trace_robot.env.discovery.metadata.version", lambda _: "9")
+    assert installing("pybullet", "panda") == "pip install pybullet"
+    assert installing("pygame", "") == "pip install 'trace-robot[classic]'"
+
+
+@pytest.mark.parametrize("package", ["Box2D", "pygame"])
+def test_a_missing_package_of_box2d_is_one_line_with_its_name_and_an_extra_with_it(
+    package: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # gymnasium's walker loads its racing car, which draws with pygame as soon as it is loaded.
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr("trace_robot.env.discovery.metadata.requires", lambda _: declared_extras())
     for module in [each for each in sys.modules if each.startswith("gymnasium.envs.box2d")]:
         monkeypatch.delitem(sys.modules, module)
-    command = ["evaluate", "BipedalWalkerHardcore-v3", "--policy", "do_nothing", "--episodes", "1"]
+    command = ["evaluate", "LunarLanderContinuous-v3", "--policy", "do_nothing", "--episodes", "1"]
     command += ["--workers", "0"]  # descriptions are made in this process then
     monkeypatch.setattr(
         "trace_robot.env.plugins._PLUGINS", type(sets())()
     )  # descriptions that are known already
     assert main(command) == 1
     shown = capsys.readouterr().err
-    assert "pip install 'trace-robot[box2d]'" in " ".join(shown.split())
+    wanted = f"a package that is missing (No module named '{package}'): pip install 'trace-robot[box2d]'"
+    assert wanted in " ".join(shown.split())
+    assert "gymnasium[" not in shown
     assert len(shown.strip().splitlines()) == 1
 
 

@@ -7,6 +7,7 @@ rich and the library are imported inside the functions that need them: see ``mai
 
 from __future__ import annotations
 
+import difflib
 import io
 import logging
 import math
@@ -24,6 +25,8 @@ from trace_robot.errors import spelled
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+
+    from trace_robot.rollout.episode import Episode
 
 
 _progress = SimpleNamespace(quiet=False, json=False)
@@ -313,12 +316,48 @@ def confirm(title: str, plan: Sequence[str]) -> bool:
     return sys.stdin.readline(100).strip().lower() in ("y", "yes")
 
 
-def missing_success(task: str) -> str:
-    """Return the line on a declared entry of info for success that no episode had."""
-    return (
-        "note: no episode's info had the entry that the plug-in declares as success; if its name is right, the"
-        f" environment sets it at a success alone, else mend it; see: trace-robot check-env {task}"
-    )
+class MissingSuccess:
+    """Watches whether any episode's info has the entry that a plug-in declares as success.
+
+    text: the line on it once episodes have ended without, "" before that and once one had it.
+    """
+
+    def __init__(self, env: str) -> None:
+        """Watch an environment, by its name."""
+        self.text, self._env, self._seen = "", env, False
+
+    def see(self, episodes: Sequence[Episode]) -> str:
+        """Return the line where these episodes are the first to show it, else "".
+
+        Args:
+            episodes: of a controller.
+        """
+        from trace_robot.rollout.evidence import success_missing
+
+        missing, known = success_missing(episodes), self.text
+        self._seen = self._seen or (not missing and any(episode.fault is None for episode in episodes))
+        self.text = "" if self._seen else known or (self._line(episodes) if missing else "")
+        return "" if known else self.text
+
+    def _line(self, episodes: Sequence[Episode]) -> str:
+        from trace_robot.env.declaration import SUCCESS_FLAGS, SUCCESS_MISSING
+        from trace_robot.env.registry import declared_success
+        from trace_robot.env.world_episode import DRAWN
+
+        infos = [episode.infos for episode in episodes]
+        names = {name for info in infos for name in info} - {"success", "steps", SUCCESS_MISSING}
+        names = {name for name in names if not name.startswith((DRAWN, "quality_"))}
+        # The usual entries are not kept as numbers: the mark says which of them there is.
+        marks = {info.get(SUCCESS_MISSING) for info in infos}
+        names |= {flag for place, flag in enumerate(SUCCESS_FLAGS, 1) if 1 + place in marks}
+        declared = declared_success(self._env)
+        near = difflib.get_close_matches(declared, names, n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        return (
+            f"note: no episode's info had the entry {declared!r} that the plug-in declares as success{meant};"
+            f" what info had: {', '.join(sorted(names)) or 'none'}; if the name is right, the"
+            f" environment sets it at a success alone; see: trace-robot check-env {self._env}"
+        )
 
 
 def tolerate_encoding() -> None:

@@ -17,12 +17,12 @@ from trace_robot.cli.arguments import (
     environment_options,
 )
 from trace_robot.cli.console import (
+    MissingSuccess,
     console,
     counted,
     create_table,
     escape,
     line,
-    missing_success,
     progress_console,
     safe,
     write_error,
@@ -96,8 +96,8 @@ def execute_evaluate(options: argparse.Namespace) -> int:
         write_json(report.to_data())
     else:
         _print_report(report, policy.text, options.quiet)
-    if report.success_missing:
-        write_error(missing_success(options.task))
+    if missing := MissingSuccess(options.task).see(report.episodes):
+        write_error(missing)
     if report.output and not options.quiet:
         lines = report.output.splitlines()
         write_error(

@@ -17,16 +17,15 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
 from trace_robot.cli.console import (
+    MissingSuccess,
     counted,
     create_table,
     duration,
     escape,
     line,
-    missing_success,
 )
 from trace_robot.cli.runs import name_of
 from trace_robot.rollout.episode import TOO_TIGHT, score_of
-from trace_robot.rollout.evaluation import success_missing
 from trace_robot.run.loop import Event, Iterated, Noted, Progressed, Started
 from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
@@ -160,7 +159,7 @@ class RunProgress:
         self.out = out
         self.seconds: float | None = None  # the run's time limit, known when it has started
         self.began = False
-        self._task = ""
+        self._missing = MissingSuccess("")
         self._spec: TaskSpec | None = None
         self._settings: Settings | None = None
         self._model: Mapping[str, Any] | None = None
@@ -193,10 +192,13 @@ class RunProgress:
             whole = self._earlier + time.monotonic() - self._since
             assert self._settings is not None  # since it started
             print_summary(self.out, event.result, event.folder, self._settings, whole, self._model)
+            if self._missing.text:
+                self.out.print(escape(self._missing.text), style="yellow")
 
     def _show_start(self, event: Started) -> None:
         settings, spec, policy = event.settings, event.spec, event.policy
-        self._task, self._spec, self._settings, self._model = settings.task, spec, settings, event.model
+        self._spec, self._settings, self._model = spec, settings, event.model
+        self._missing = MissingSuccess(settings.task)
         places = ", ".join(place.name for place in policy.places)
         self.out.print(f"[bold]{escape(spec.name)}[/bold]  {escape(spec.instruction)}")
         conditions = counted(settings.episodes, "condition")
@@ -266,8 +268,8 @@ class RunProgress:
             row,
             style="green" if event.better and event.iteration else "",
         )
-        if not event.iteration and success_missing(episodes):
-            self.out.print(escape(missing_success(self._task)))
+        if missing := self._missing.see(episodes):
+            self.out.print(escape(missing))
 
     def ask(self, question: Question) -> list[str]:
         """Return the sentence that a person types about an iteration, [] for none.

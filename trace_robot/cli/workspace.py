@@ -216,11 +216,14 @@ def _write_plugin(options: argparse.Namespace) -> int:
     if options.python is not None:
         arguments["python"] = options.python
     found = measure(options.env, arguments)
+    place, _, function = options.env.rpartition(":")
+    name = function
+    if place.endswith(".py") and name.islower():  # of a function, such as make, which names no environment
+        name = path.stem
     # Two files of one folder may not claim one name, and one that ships keeps its own.
-    place, _, name = options.env.rpartition(":")
     taken = name in environments() and Path(plugin(name).file).resolve() != path.resolve()
     is_file = place.endswith(".py")
-    make = f"{os.path.relpath(Path(workspace_root(), place), path.parent)}:{name}" if is_file else ""
+    make = f"{os.path.relpath(Path(workspace_root(), place), path.parent)}:{function}" if is_file else ""
     own = path.stem if taken else ""
     if options.python is not None:
         arguments["python"] = _from_file(options.python, path)

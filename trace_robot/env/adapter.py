@@ -215,7 +215,9 @@ class EnvAdapter(gymnasium.Env[Array, Array]):
             over = not self._in_episode
             numbers.update(self._equipped.numbers() if over else self._equipped.success_numbers())
         if not (self._in_episode or self._flag_seen):
-            numbers[SUCCESS_MISSING] = 1.0
+            # With which of the usual entries info has instead, as none of them is among its numbers here.
+            usual = (place for place, flag in enumerate(SUCCESS_FLAGS, 1) if flag in info)
+            numbers[SUCCESS_MISSING] = 1.0 + next(usual, 0)
         return self._observation.copy(), reward, terminated or success, truncated, numbers
 
     def snapshot(self) -> EnvSnapshot:

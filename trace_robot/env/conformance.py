@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 
 from trace_robot.errors import WorkspaceError, unknown
-from trace_robot.spec import Array, Field, TaskSpec
+from trace_robot.spec import DIFFERENCE, Array, Field, TaskSpec
 
 Env = gymnasium.Env[Array, Array]
 
@@ -27,6 +27,30 @@ def require(file: str, spec: TaskSpec, env: Env) -> None:
     """
     for problem in (*spec_problems(spec), *space_problems(spec, env)):
         raise WorkspaceError(f"{file}: {spec.name}: {problem}")
+
+
+ATTRIBUTES = ("reset", "step", "close", "unwrapped", "observation_space", "action_space")
+ELSEWHERE = (
+    "a class without gymnasium, and spaces as pairs of bounds, need python=... (docs/other-interpreter.md)"
+)
+
+
+def environment_problem(env: Any) -> str:
+    """Return what is missing for what ``make`` returned to be an environment of gymnasium, "" for nothing."""
+    if not hasattr(env, "reset") or not hasattr(env, "step"):
+        return f"make must return a gymnasium environment, got {env!r}"
+    name = type(env).__name__
+    missing = [each for each in ATTRIBUTES if not hasattr(env, each)]
+    if missing and not isinstance(env, gymnasium.Env):
+        lacks = ", ".join(missing)
+        return (
+            f"{name} is no gymnasium.Env and has no {lacks}: write class {name}(gymnasium.Env); {ELSEWHERE}"
+        )
+    for each in ATTRIBUTES[-2:]:
+        space = getattr(env, each, None)
+        if isinstance(space, tuple | list | dict | int):
+            return f"{each} of {name} must be a space such as gymnasium.spaces.Box, got {space!r:.80}; {ELSEWHERE}"
+    return ""
 
 
 def spec_problems(spec: TaskSpec) -> Iterator[str]:
@@ -51,8 +75,11 @@ def spec_problems(spec: TaskSpec) -> Iterator[str]:
         if name not in sizes:
             yield f"positions: {unknown('part of the observation', name, sizes)}"
         elif sizes[name] != 3:
-            planar = f"; of a planar point give its height: part({name!r}, 2, 'm', height=0.0)" * (
-                sizes[name] == 2
+            planar = f"; of a planar point give its height: part({name!r}, 2, 'm', height=0.0)"
+            planar *= sizes[name] == 2 and not DIFFERENCE.search(name)
+            planar += (
+                f"; {name!r} is a difference: leave it out of positions, feedback laws use it as an error"
+                * bool(DIFFERENCE.search(name))
             )
             yield f"position {name!r} must be an observation field of 3 numbers, not {sizes[name]}{planar}"
 

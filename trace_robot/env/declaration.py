@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import workspace_root
-from trace_robot.errors import WorkspaceError
+from trace_robot.errors import KnownFields, WorkspaceError
 
 if TYPE_CHECKING:
     from trace_robot.env.tracking import Tracking
@@ -98,7 +98,7 @@ def skip(size: int = 1) -> Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Hand:
+class Hand(KnownFields):
     """A hand that an action moves, declared in ``Environment.hands``.
 
     With ``motion`` the environment's own action moves it along x, y, z. Without, its joints are moved by inverse
@@ -155,7 +155,7 @@ class Transition:
 
 
 @dataclass(frozen=True)
-class Environment:
+class Environment(KnownFields):
     """Declaration of an environment and its task.
 
     Everything but ``id`` and ``task`` has a default.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.declaration import Environment, interpreter_path, with_options
-from trace_robot.env.discovery import importing, quiet
+from trace_robot.env.discovery import importing, installing, missing_module, quiet
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
@@ -227,6 +227,7 @@ class DeclaredPlugin:
         self, declaration: Environment, arguments: Mapping[str, Any], render_mode: str | None
     ) -> Any:
         """Make the environment itself, and name file and remedy where it cannot be made."""
+        from trace_robot.env.conformance import environment_problem
         from trace_robot.env.guard import time_limit  # with gymnasium, as above
 
         arguments = {**declaration.arguments, **arguments}
@@ -243,10 +244,8 @@ class DeclaredPlugin:
             raise
         except (Exception, SystemExit) as error:  # a user's or a package's constructor may raise anything
             raise self._make_error(declaration, error) from error
-        if not hasattr(env, "reset") or not hasattr(env, "step"):
-            raise WorkspaceError(
-                f"{self.file}: {declaration.env_name}: make must return a gymnasium environment, got {env!r}"
-            )
+        if problem := environment_problem(env):
+            raise WorkspaceError(f"{self.file}: {declaration.env_name}: {problem}")
         return env
 
     def _maker(self, declaration: Environment) -> Callable[..., Any]:
@@ -287,8 +286,9 @@ class DeclaredPlugin:
         # gymnasium raises DependencyNotInstalled for a missing package. It is compared by name, because loading
         # gymnasium here would hide the error where gymnasium itself is what cannot be loaded.
         if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
-            needs = declaration.needs
-            command = f"pip install 'trace-robot[{needs}]'" if needs else "pip install it"
+            if module := missing_module(error):
+                reason = f"No module named {module!r}"  # without gymnasium's own remedy, which compiles Box2D
+            command = installing(module, declaration.needs)
             if not callable(declaration.make):  # a function of this interpreter cannot be sent to another one
                 command += ELSEWHERE
             return MissingExtraError(f"{where} needs a package that is missing ({reason}): {command}")

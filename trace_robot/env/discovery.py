@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
@@ -215,6 +215,60 @@ def _conflicts_of(name: str) -> Iterator[str]:
                 f"{name} {own} needs {wanted}, and {found} is installed: pip install {wanted!r}, and give the"
                 " environment that wants another one an interpreter to itself (docs/other-interpreter.md)"
             )
+
+
+NOT_FOR_ENVIRONMENTS = ("docs", "test")  # extras of those who work on trace_robot
+
+
+def missing_module(error: BaseException | None) -> str:
+    """Return the module that an import did not find, "" where the error names none.
+
+    gymnasium raises an error from that of the import. A submodule counts as its package.
+    """
+    while error is not None and not (isinstance(error, ModuleNotFoundError) and error.name):
+        error = error.__cause__ or error.__context__
+    return str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+
+
+def installing(module: str, needs: str) -> str:
+    """Return the command that installs what is missing, by an extra with it.
+
+    Args:
+        module: that was not found; "" where it is not known.
+        needs: the extra that an environment names; taken for what no extra has, unless all of it is installed.
+    """
+    extras = _extras()
+    having = [extra for extra, names in extras.items() if _as_module(module) in map(_as_module, names)]
+    lacking = needs and not all(map(_installed, extras.get(needs, ())))
+    if needs in having or (lacking and not having) or (needs and not extras):
+        return f"pip install 'trace-robot[{needs}]'"
+    return f"pip install 'trace-robot[{having[0]}]'" if having else f"pip install {module or 'it'}"
+
+
+def _extras() -> dict[str, list[str]]:
+    """Return the packages of each extra that environments may need, as this installation declares them."""
+    from packaging.requirements import Requirement  # as above
+
+    found: dict[str, list[str]] = {}
+    with suppress(metadata.PackageNotFoundError):
+        for text in metadata.requires("trace-robot") or []:
+            extra = re.search(r"""\bextra == ["']([^"']+)["']""", text)
+            if extra and extra[1] not in NOT_FOR_ENVIRONMENTS:
+                found.setdefault(extra[1], []).append(Requirement(text).name)
+    return found
+
+
+def _as_module(package: str) -> str:
+    """Return the module that a package brings: pygame of pygame-ce, else by its own name."""
+    return package.lower().replace("-", "_").removesuffix("_ce")
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 @contextmanager

@@ -32,7 +32,8 @@ from trace_robot.child_process import (
 from trace_robot.env import registry
 from trace_robot.env.declared import DeclaredPlugin
 from trace_robot.env.tracking import HandTracking, JointTracking
-from trace_robot.errors import EnvironmentFault, error_of
+from trace_robot.env.world import reductions
+from trace_robot.errors import EnvironmentFault, ValueMismatchError, error_of
 from trace_robot.fault import HANDS_SEARCH, HANG_SECONDS, MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 
@@ -133,6 +134,30 @@ class Inspection:
             return json.dumps({each.name: getattr(self, each.name) for each in fields(self)}, default=dict)
         except (TypeError, ValueError):
             return ""
+
+
+def possible_options(ask: Inspection) -> Mapping[str, Any]:
+    """Return the options of an environment, without what it cannot have of a built-in set of worlds.
+
+    What is left out is logged, a line.
+
+    Raises:
+        ValueMismatchError: it cannot have its worlds, or a success that must last.
+    """
+    given = {name: ask.options[name] for name in ("world", "hold", "envelope") if ask.options.get(name)}
+    if not given:
+        return ask.options
+    worlds = reductions(given["world"]) if "world" in given else {(): None}
+    tried = [{**given, "world": each} for each in worlds.values()]
+    own = {name: value for name, value in ask.options.items() if name not in given}
+    refusals = replace(ask, options=own, equipment=tried, facts=False).answer().refusals
+    for left_out, options, refusal in zip(worlds, tried, refusals, strict=True):
+        if refusal:
+            continue
+        if left_out:
+            log.warning("left out of the worlds, as %s cannot have it: %s", ask.env, "; ".join(left_out))
+        return {**ask.options, "world": options["world"]} if left_out else ask.options
+    raise ValueMismatchError(refusals[0])
 
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:

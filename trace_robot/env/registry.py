@@ -257,6 +257,16 @@ def plugin(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Plugin:
     return _lookup(name, {**ANY_TASK, **options})[0]
 
 
+def declared_success(name: str) -> str:
+    """Return the entry of info that an environment's plug-in declares as success, "" where it declares none."""
+    with suppress(TraceRobotError):
+        plugin, own = _lookup(name, ANY_TASK)
+        for declared in getattr(plugin, "environments", ()):
+            if declared.env_name == own and isinstance(declared.success, str):
+                return str(declared.success)
+    return ""
+
+
 def controls(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> tuple[str, ...]:
     """Return the control modes that an environment has, such as ("pose", "raw").
 

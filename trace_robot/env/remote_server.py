@@ -340,7 +340,7 @@ def make_fault(error: BaseException) -> RemoteFault:
         return error
     text = " ".join(str(error).split())
     if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
-        return RemoteFault("import", text, package=getattr(error, "name", None) or "")
+        return RemoteFault("import", text, package=getattr(error.__cause__ or error, "name", None) or "")
     if isinstance(error, TypeError) and "argument" in text:
         return RemoteFault("arguments", text)
     return RemoteFault("make", text_of(error) + place_of(error))

@@ -8,6 +8,7 @@ resume. Each kind of difference has its own random stream: with more noise the d
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -56,6 +57,33 @@ SIGNALS = tuple(
     {name: value for name, value in world.items() if name not in ("mass", "friction")} for world in STANDARD
 )
 WORLDS: Mapping[str, Sequence[Mapping[str, Any]]] = {"standard": STANDARD, "signals": SIGNALS}
+# What an environment may be unable to have of these sets, with why.
+LACKING = {
+    "noise and errors of positions (it names none)": ("observation_error", "observation_noise"),
+    "physics (it shows no MuJoCo model)": ("mass", "friction"),
+    "delays (it does not say how long a step is)": ("observation_delay", "action_delay"),
+}
+
+
+def reductions(data: Any) -> dict[tuple[str, ...], Any]:
+    """Return worlds by what they leave out, beginning with nothing; of a user's own there is no more than that.
+
+    Args:
+        data: plain data of worlds.
+    """
+    found: dict[tuple[str, ...], Any] = {(): data}
+    built_in = [[World.from_data(each) for each in worlds] for worlds in WORLDS.values()]
+    if not isinstance(data, list | tuple) or list(WorldSet.from_data(data).worlds) not in built_in:
+        return found
+    for size in range(1, len(LACKING) + 1):
+        for left_out in itertools.combinations(LACKING, size):
+            names = {name for lacking in left_out for name in LACKING[lacking]}
+            worlds = [{name: of for name, of in world.items() if name not in names} for world in data]
+            # A world of which nothing is left would be a second nominal one.
+            kept = [new for new, old in zip(worlds, data, strict=True) if len(new) > 1 or len(old) == 1]
+            if kept not in found.values():
+                found[left_out] = kept
+    return found
 
 
 @dataclass(frozen=True, slots=True)

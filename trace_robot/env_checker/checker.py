@@ -57,8 +57,9 @@ FUNCTION = "mend {} of the plug-in: it gets a step e with e.observation, e.rewar
 RAISED = re.compile(r"\b[A-Z]\w*(Error|Exception|Exit|Warning)?: .*, line \d+\)$")
 # Of what fails before there is an environment, by what the error says; the first that fits.
 MAKING = (
+    (r"cannot be loaded: ", "mend the plug-in file"),  # whatever name its error asks for
     (r"did you mean ", NAMES),
-    (r": --python PATH ", ""),  # the text has the remedy
+    (r": --python PATH |docs/other-interpreter\.md", ""),  # the text has the remedy
     (r"needs a package that is missing|cannot be imported: No module", PACKAGE),
     (r"^no environment |cannot be imported", NAMES),
     (
@@ -264,6 +265,8 @@ def remedy_of(check: str, text: str, field: str = "") -> str:
         return FIELDS[field]
     if check == "make":
         found = next((remedy for pattern, remedy in MAKING if re.search(pattern, text)), None)
+        if found is None and field and field != "make" and "; " in text:
+            return ""  # the text has the remedy, as errors of declarations do
         return found if found is not None else REMEDIES["spec" if field and field != "make" else "make"]
     if check in ("reset", "step") and RAISED.search(text):
         return f"{RAISES}: {REMEDIES[check]}"

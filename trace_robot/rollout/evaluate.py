@@ -18,7 +18,8 @@ from trace_robot.optimizers.problem import Candidate
 from trace_robot.policy import Policy, load_policy
 from trace_robot.rollout.engine import BackendName, RolloutEngine
 from trace_robot.rollout.episode import Episode, score_of, summed
-from trace_robot.rollout.evaluation import Evaluation, Evaluator, success_missing, wilson
+from trace_robot.rollout.evaluation import Evaluation, Evaluator, wilson
+from trace_robot.rollout.evidence import success_missing
 from trace_robot.rollout.feedback import representative, standing_still
 from trace_robot.rollout.task import Task
 from trace_robot.sandbox.protocol import identifier

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import Limits
 from trace_robot.optimizers.problem import Candidate, Outcome
@@ -329,15 +328,6 @@ def require_environment(episodes: Sequence[Episode], *, start: bool = False) -> 
         raise EnvironmentFault(
             f"the environment failed in every one of {len(episodes)} episodes: {fault.message}{some}"
         )
-
-
-def success_missing(episodes: Sequence[Episode]) -> bool:
-    """Return whether no episode had the entry of info declared as success.
-
-    Those with a fault do not count.
-    """
-    ended = [episode for episode in episodes if episode.fault is None]
-    return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)
 
 
 def episode_score(episode: Episode) -> float:

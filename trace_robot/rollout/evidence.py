@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trace_robot.env.declaration import SUCCESS_MISSING
 from trace_robot.optimizers.problem import Evidence, Outcome
 from trace_robot.rollout.episode import MOVED, Episode, episode_line, number_text, point_text, stood_still
 from trace_robot.rollout.feedback import describe, details, representative
@@ -87,3 +88,12 @@ def _starts(episodes: Sequence[Episode], spec: TaskSpec) -> list[str]:
             texts.append(f"{part.name} {point_text(low)}" + ("" if same else f" to {point_text(high)}"))
     count = "its episode" if len(first) == 1 else f"its {len(first)} episodes"
     return [f"At the start of {count}, as observed: {'; '.join(texts)}."] if texts else []
+
+
+def success_missing(episodes: Sequence[Episode]) -> bool:
+    """Return whether no episode had the entry of info declared as success.
+
+    Those with a fault do not count.
+    """
+    ended = [episode for episode in episodes if episode.fault is None]
+    return bool(ended) and all(SUCCESS_MISSING in episode.infos for episode in ended)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.env.inspection import Inspection
+from trace_robot.env.inspection import Inspection, possible_options
 from trace_robot.env.registry import require_expert
 from trace_robot.policy.policy import Policy, pose_text, problem_of
 from trace_robot.search.controller import write_out
@@ -107,6 +107,7 @@ class Task:
         policy.require_act()
         if feedback == EXPERT:
             require_expert(ask.env, ask.options)
+        ask = replace(ask, options=possible_options(ask))
         found = ask.answer()
         options = {"control": found.control, **ask.options}
         size = found.spec.action_size

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
+from trace_robot.spec import may_be_planar_point
 from trace_robot.stats import Returns, measure_of, wilson
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
         hints.append("names for its numbers, positions above all (trace-robot init --env)")
     elif not spec.positions and any(part.size == 3 for part in spec.observation):
         hints.append("which of its numbers are positions, if a hand moves (positions=... in its plug-in)")
-    elif not spec.positions and any(part.size == 2 and part.unit == "m" for part in spec.observation):
+    elif not spec.positions and any(map(may_be_planar_point, spec.observation)):
         hints.append(
             "planar points as positions: part(..., 2, 'm', height=0.0) and positions=(...) in its plug-in"
         )

@@ -193,7 +193,9 @@ def first_prompt(
 def _resolve(env: str, optimizer: str, source: Policy, settings: Mapping[str, Any]) -> tuple[Settings, Task]:
     """Return complete settings and the task, or refuse them."""
     resolved = Settings.resolve(env, optimizer, policy=source.name, **settings)
-    return resolved, Task.to_optimize(resolved, source)
+    task = Task.to_optimize(resolved, source)
+    possible = {name: task.options[name] for name in resolved.options}  # a set of worlds may have less
+    return replace(resolved, options=possible), task
 
 
 def new_folder(name: str) -> Path:
