@@ -29,7 +29,7 @@ UPWARD = re.compile(r"\b(z|height|vertical|up)\b|_(z|height)\b")
 
 
 def may_be_planar_point(part: Field) -> bool:
-    """Return whether two numbers may be a point of a horizontal plane, by what they are called.
+    """Return whether two numbers may be a planar point, by their names.
 
     A difference of two points ("target_from_hook") is none, and neither is a point of a vertical plane.
     """

@@ -109,10 +109,10 @@ def test_a_built_in_set_leaves_out_what_the_environment_cannot_have_and_says_so(
     (tmp_path / "envs").mkdir()
     (tmp_path / "envs" / "blind.py").write_text(BLIND.format(attribute=attribute))
     assert main([*SHORT, "--workers", "0", "--worlds", name, "--out", "run"]) == 0
-    (said,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
-    assert "noise and errors of positions" in said
-    assert ("physics" in said) == (name == "standard")
-    assert ("delays" in said) == (attribute == "pass")
+    (note,) = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert "noise and errors of positions" in note
+    assert ("physics" in note) == (name == "standard")
+    assert ("delays" in note) == (attribute == "pass")
     stored = json.loads((tmp_path / "run" / "settings.json").read_text())["options"]["world"]
     assert [world["name"] for world in stored] == [
         "nominal", *["late"] * (attribute != "pass"), "all at once"

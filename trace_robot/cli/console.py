@@ -317,7 +317,7 @@ def confirm(title: str, plan: Sequence[str]) -> bool:
 
 
 class MissingSuccess:
-    """Watches whether any episode's info has the entry that a plug-in declares as success.
+    """Watches whether any episode's info has the entry that means success.
 
     text: the line on it once episodes have ended without, "" before that and once one had it.
     """

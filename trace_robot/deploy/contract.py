@@ -331,13 +331,13 @@ def about(planned: DeployPlan, agreed: Mapping[str, Any], name: str) -> dict[str
         name: of the C files and functions.
     """
     wholes = [part.whole for part in planned.sent.action for _ in range(part.size)]
-    lines, said = [], ""  # a meaning of several numbers stands at the first
+    lines, printed = [], ""  # a meaning of several numbers stands at the first
     for part in planned.sent.action:
         for i in range(part.size):
             axis = f"[{i}]" if part.size > 1 else ""
             low, high = planned.sent.low[part.start + i], planned.sent.high[part.start + i]
             unit = f" {part.unit}" if part.unit else ""
-            meaning, said = "" if part.meaning == said else part.meaning, part.meaning
+            meaning, printed = "" if part.meaning == printed else part.meaning, part.meaning
             lines.append(
                 f"[{part.start + i}] {part.name}{axis}{unit}, {low:g} to {high:g}. {meaning}".rstrip()
             )

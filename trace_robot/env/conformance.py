@@ -36,7 +36,7 @@ ELSEWHERE = (
 
 
 def environment_problem(env: Any) -> str:
-    """Return what is missing for what ``make`` returned to be an environment of gymnasium, "" for nothing."""
+    """Return what an object lacks to be an environment of gymnasium, or ""."""
     if not hasattr(env, "reset") or not hasattr(env, "step"):
         return f"make must return a gymnasium environment, got {env!r}"
     name = type(env).__name__

@@ -246,7 +246,7 @@ def installing(module: str, needs: str) -> str:
 
 
 def _extras() -> dict[str, list[str]]:
-    """Return the packages of each extra that environments may need, as this installation declares them."""
+    """Return the packages of each extra, as installed metadata has them."""
     from packaging.requirements import Requirement  # as above
 
     found: dict[str, list[str]] = {}
@@ -259,7 +259,7 @@ def _extras() -> dict[str, list[str]]:
 
 
 def _as_module(package: str) -> str:
-    """Return the module that a package brings: pygame of pygame-ce, else by its own name."""
+    """Return the module that a package brings, such as pygame of pygame-ce."""
     return package.lower().replace("-", "_").removesuffix("_ce")
 
 

@@ -137,7 +137,7 @@ class Inspection:
 
 
 def possible_options(ask: Inspection) -> Mapping[str, Any]:
-    """Return the options of an environment, without what it cannot have of a built-in set of worlds.
+    """Return the options without worlds that an environment cannot have.
 
     What is left out is logged, a line.
 

@@ -258,7 +258,7 @@ def plugin(name: str, options: Mapping[str, Any] = NO_OPTIONS) -> Plugin:
 
 
 def declared_success(name: str) -> str:
-    """Return the entry of info that an environment's plug-in declares as success, "" where it declares none."""
+    """Return the entry of info that is declared as success, or ""."""
     with suppress(TraceRobotError):
         plugin, own = _lookup(name, ANY_TASK)
         for declared in getattr(plugin, "environments", ()):

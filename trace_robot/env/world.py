@@ -66,7 +66,7 @@ LACKING = {
 
 
 def reductions(data: Any) -> dict[tuple[str, ...], Any]:
-    """Return worlds by what they leave out, beginning with nothing; of a user's own there is no more than that.
+    """Return a set of worlds by what each variant leaves out.
 
     Args:
         data: plain data of worlds.
