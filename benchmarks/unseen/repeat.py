@@ -18,7 +18,15 @@ from trace_robot.llm import ModelConfig
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "recordings"
-STAGES = {"first": (1, 1), "old": (1, 6), "new-6000": (2, 6), "new": (2, 6)}  # prompts, most answers
+# Prompts, most answers; "again" is another run of the same kind.
+STAGES = {
+    "first": (1, 1),
+    "old": (1, 6),
+    "old-again": (1, 6),
+    "new-6000": (2, 6),
+    "new": (2, 6),
+    "new-again": (2, 6),
+}
 
 
 def main() -> None:

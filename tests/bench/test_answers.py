@@ -199,7 +199,7 @@ def test_a_compressed_record_is_replayed_and_not_appended_to(tmp_path: Path) -> 
 
 def test_the_answers_that_ship_repeat_without_a_model(tmp_path: Path) -> None:
     files = sorted(RECORDINGS.glob("*.jsonl.gz"))
-    assert len(files) == 29
+    assert len(files) == 53
     assert all(read_record(file) for file in files)
     arguments = f"--tasks reach-v3 --iterations 5 --in-order --workers 0 --quiet --out {tmp_path / 'out'}"
     shipped = str(RECORDINGS / "mt50-optoprime.jsonl.gz")
