@@ -95,7 +95,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(
         "optimize reach-v3 --polic x",
         "render reach-v3 --policy do_nothing --contact-sheet",
         "video reach-1 --episodes 3",
-        "zoo --policy do_nothing",
+        "zoo --control pose",
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(arguments: str) -> None:
