@@ -188,7 +188,7 @@ def test_a_header_of_odd_values_is_one_line(
         ),
         (
             ["runs/demo", "--hold", "end"],
-            "stress takes neither --worlds nor --hold, got hold: the battery sets them",
+            "stress takes neither --worlds nor --hold, got --hold: the battery sets them",
         ),
         (["point-mass", "--policy", "do_nothing", "--hold", "0"], "the battery sets them; write a --battery"),
         (

@@ -118,7 +118,8 @@ def test_a_displacement_is_not_repeated_where_no_answer_comes() -> None:
     env, link = Recorder(), OneAnswer()
     assert _episode(env, link, [0.0], lambda flat: {}, np.zeros(4), 60.0, [0, 1, 2])  # type: ignore[arg-type]
     assert env.actions == [[0.1, 0.2, 0.3, 1.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
-    assert link.sent[-1] == {"done": True, "success": False, "steps": 3, "held": 2, "behind": 0}
+    counts = {"success": False, "steps": 3, "held": 2, "behind": 0}
+    assert link.sent[-1] == {"done": True, **counts, "ended": "time"}
     assert link.waited - time.monotonic() == pytest.approx(
         15 * 60.0, abs=30.0
     )  # for what a place took in all

@@ -366,7 +366,7 @@ def test_a_declared_name_that_info_never_has_is_one_line(command: Command) -> No
     code, _, error = command("evaluate", "Misspelt", "--policy", "lazy", "--episodes", "2", "--workers", "0")
     assert code == 0
     assert error.startswith(
-        "trace-robot: note: no episode's info had the entry that the plug-in declares as success"
+        "trace-robot: note: no episode's info had the entry 'succes' that the plug-in declares as success"
     )
     found = list(examination("Misspelt", {}))
     texts = [message["finding"]["text"] for message in found if "finding" in message]
