@@ -108,10 +108,9 @@ def test_check_env_finds_no_problem(name: str) -> None:
     found = [message["finding"] for message in examination(name, {}) if "finding" in message]
     assert [each["text"] for each in found if each["verdict"] == "problem"] == []
     verdicts = {each["check"]: (each["verdict"], each["text"]) for each in found}
-    success = (
-        "note" if name == "Humanoid-v5" else "good"
-    )  # gymnasium has no threshold of it: the return is the result
-    assert verdicts["success"][0] == success
+    assert (
+        verdicts["success"][0] == "good"
+    )  # without a threshold, as of the humanoid, the return is the result
 
 
 def test_the_lander_turns_and_moves_as_its_parts_say() -> None:
