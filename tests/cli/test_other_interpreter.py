@@ -244,7 +244,8 @@ def test_a_missing_package_is_met_with_the_interpreter_of_the_policys_run(
         "from trace_robot import Environment\nENVIRONMENTS = [Environment('nothing_of_this_name:Arm-v0', 'Reach.')]\n"
     )
     line = ["evaluate", "Arm-v0", "--policy", "runs/a/best.py", "--workers", "0"]
-    hint = "or run it in another interpreter: --python PATH (docs/other-interpreter.md)"
+    other = "or run it in another interpreter: --python PATH (docs/other-interpreter.md)"
+    hint = f": pip install nothing_of_this_name, {other}"
     assert main(line) == 1
     assert capsys.readouterr().err.endswith(f"{hint}; the run a had --python {python}\n")
     monkeypatch.setenv("XDG_STATE_HOME", str(own / "another user"))

@@ -114,9 +114,8 @@ def test_a_built_in_set_leaves_out_what_the_environment_cannot_have_and_says_so(
     assert ("physics" in note) == (name == "standard")
     assert ("delays" in note) == (attribute == "pass")
     stored = json.loads((tmp_path / "run" / "settings.json").read_text())["options"]["world"]
-    assert [world["name"] for world in stored] == [
-        "nominal", *["late"] * (attribute != "pass"), "all at once"
-    ]  # fmt: skip
+    late = ["late"] * (attribute != "pass")
+    assert [world["name"] for world in stored] == ["nominal", *late, "all at once"]
     assert not any("observation_error" in world or "mass" in world for world in stored)
 
 

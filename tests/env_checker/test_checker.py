@@ -115,7 +115,8 @@ def test_seeds_are_compared_across_processes() -> None:
          "step must give a number as the reward and a dict as info, got None and dict", "step(action)"),
         ({"step": "return self.at, 0.0, False, False, {}"}, "success", "nothing says what success is", "success="),
         ({"entry": "observation=[part('a', 1)]"}, "make",
-         "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others", ""),
+         "{file}: point: observation: the parts name 1 = 1 numbers, and the space has 2; name the others"
+         " too, or skip(n)", ""),
         ({"entry": "positions=('a',)"}, "spec", "positions: no part of the observation 'a'", "this field"),
         ({"more": "Point.action_space = spaces.Text(3)"}, "make", "action: the space is Text, and a controller", ""),
         ({"more": "Point.action_space = spaces.Box(-np.inf, np.inf, (1,))"}, "make",

@@ -25,9 +25,9 @@ BUDGETS = {
     "seconds": " seconds spent",
     "steps": " simulator step",
 }  # with their ends
-VALUES = (
-    "seed", "control", "feedback", "episodes", *BUDGETS, "held_out", "workers", "backend", "address", "grow", "memory",
-)  # fmt: skip
+VALUES = tuple(
+    f"seed control feedback episodes {' '.join(BUDGETS)} held_out workers backend address grow memory".split()
+)
 FLAGS = {
     "tune": (False, "--no-tune"),
     "graph": (False, "--no-graph"),
