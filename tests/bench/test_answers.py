@@ -141,7 +141,7 @@ def test_names_of_a_strangers_file_lead_nowhere(tmp_path: Path) -> None:
         (b"", "has answers for no run of the plan, such as 'point-mass-s0'; it has lines without"),
         (exchange("reach-v3-s0", "p", "a").line().encode(), "it has 'reach-v3-s0'; give the --tasks"),
     ],
-    ids="no-gzip foreign cut long-line large deep no-json no-text empty other-task".split(),
+    ids=["no-gzip", "foreign", "cut", "long-line", "large", "deep", "no-json", "no-text", "empty", "other-task"],
 )  # fmt: skip
 def test_a_file_that_cannot_be_replayed_is_one_line(
     content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
