@@ -9,7 +9,7 @@ import pytest
 from helpers import planar_arm
 from trace_robot.cli.main import main
 from trace_robot.env.registry import describe, make, make_described, plugin
-from trace_robot.env_checker import Finding
+from trace_robot.env_checker import Finding, measure
 from trace_robot.env_checker.child import examination
 from trace_robot.errors import WorkspaceError
 from trace_robot.search import StagedSearch, search_for
@@ -144,6 +144,103 @@ def test_a_goal_at_a_height_that_no_action_gives_the_hand_is_pointed_out(own: Pa
         " controller brings one to the other"
     )
     assert note.remedy == "if both are meant to meet, give them the same z: part(..., 2, 'm', height=...)"
+
+
+UPRIGHT = """
+import gymnasium
+import mujoco
+import numpy as np
+
+XML = '''<mujoco><option timestep="0.02"/><worldbody>
+  <body pos="0 0 0.5"><joint name="shoulder" axis="0 1 0" damping="0.5"/><geom size="0.02" fromto="0 0 0 0.2 0 0"
+      type="capsule"/>
+    <body pos="0.2 0 0"><joint name="elbow" axis="0 1 0" damping="0.5"/><geom size="0.02" fromto="0 0 0 0.2 0 0"
+        type="capsule"/><site name="tip" pos="0.2 0 0"/></body></body>
+  <body name="goal" mocap="true"><site name="goal"/></body></worldbody>
+  <actuator><motor joint="shoulder" gear="2" ctrlrange="-1 1"/><motor joint="elbow" ctrlrange="-1 1"/></actuator>
+</mujoco>'''
+
+
+class Arm(gymnasium.Env):
+    def __init__(self, render_mode=None):
+        self.model = mujoco.MjModel.from_xml_string(XML)
+        self.data = mujoco.MjData(self.model)
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,))
+        self.aim = np.zeros(2)
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (len(self.see()),))
+
+    def see(self):
+        tip, goal = self.data.site("tip").xpos[[0, 2]], self.data.site("goal").xpos[[0, 2]]
+        return np.concatenate([self.data.qpos, self.data.qvel, SEEN]).astype(np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = self.np_random.uniform(-0.5, 0.5, 2)
+        self.aim = self.np_random.uniform(0.1, 0.4, 2)
+        self.data.mocap_pos[0, [0, 2]] = self.np_random.uniform(0.1, 0.4, 2)
+        mujoco.mj_forward(self.model, self.data)
+        return self.see(), {}
+
+    def step(self, action):
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data)
+        mujoco.mj_forward(self.model, self.data)
+        return self.see(), -1.0, False, False, {}
+
+
+class Flat(gymnasium.Env):
+    def __init__(self, render_mode=None):
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,))
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (6,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at, self.to = self.np_random.uniform(-1, 1, (2, 2))
+        return np.concatenate([self.at, self.to, self.to - self.at]).astype(np.float32), {}
+
+    def step(self, action):
+        self.at = self.at + 0.05 * np.asarray(action, float)
+        return np.concatenate([self.at, self.to, self.to - self.at]).astype(np.float32), 0.0, False, False, {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("made", "seen", "parts"),
+    [
+        ("Arm", "goal - tip", [("goal_from_tip", 2, "position of 'goal' minus that of 'tip'", "")]),
+        (
+            "Arm",
+            "self.aim, tip - self.aim",  # the simulator holds no target
+            [
+                ("target_position", 2, "", "a point in meters? another part is its difference to site 'tip'"),
+                ("tip_from_target", 2, "position of 'tip' minus that of 'target'", ""),
+            ],
+        ),
+        (
+            "Flat",
+            "0",
+            [
+                (
+                    "observation_0_position",
+                    2,
+                    "",
+                    SECOND := "a point in meters? another part is its difference to a second point",
+                ),
+                ("observation_2_position", 2, "", SECOND),
+                ("observation_2_from_observation_0", 2, "", ""),
+            ],
+        ),
+    ],
+)
+def test_differences_of_an_upright_plane_are_recognized(
+    own: Path, made: str, seen: str, parts: list[tuple[str, int, str, str]]
+) -> None:
+    (own / "upright.py").write_text(UPRIGHT.replace("SEEN", seen))
+    found = measure(f"upright.py:{made}", {})["observation"]
+    rows = [(each["name"], each["size"], each["meaning"], each["guess"]) for each in found]
+    assert [row for row in rows if not row[0].startswith("joint_")] == parts
+    assert {each["unit"] for each in found if not each["name"].startswith("joint_")} == {"m"}
 
 
 def test_what_our_own_plugins_mean_is_no_note() -> None:

@@ -19,7 +19,8 @@ from trace_robot.env.spaces import leaves_of
 from trace_robot.env.tracking import ancestors, joints_drawn
 from trace_robot.env_checker.identify import identify, stable_step, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED, DraftPart, action_part, observation_parts
-from trace_robot.env_checker.relations import Effect, Identified, Sample, effect_of
+from trace_robot.env_checker.relations import effect_of
+from trace_robot.env_checker.simulator import Effect, Identified, Sample
 from trace_robot.errors import WorkspaceError
 from trace_robot.spec import Array, TaskSpec
 

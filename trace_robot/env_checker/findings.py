@@ -17,7 +17,8 @@ from trace_robot.env_checker.checker import Finding, Verdict, error_text
 from trace_robot.env_checker.draft import planar_of, points_of, with_goals
 from trace_robot.env_checker.identify import identify, take_sample
 from trace_robot.env_checker.plugin_writer import LISTED
-from trace_robot.env_checker.relations import Identified, Sample, effect_of
+from trace_robot.env_checker.relations import effect_of
+from trace_robot.env_checker.simulator import Identified, Sample
 from trace_robot.errors import WorkspaceError
 from trace_robot.search import StagedSearch
 from trace_robot.spec import Field, TaskSpec, hands_of

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from trace_robot.env.simulation import step_seconds
-from trace_robot.env_checker.relations import Identified, Sample, relations
-from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator, clipped
+from trace_robot.env_checker.relations import relations, seen_from_bodies
+from trace_robot.env_checker.simulator import Identified, Sample, SimulatedQuantity, Simulator, clipped
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import UNSTABLE
 from trace_robot.spec import Array, TaskSpec
@@ -146,8 +146,10 @@ def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Iden
                 taken[run.start : run.stop] = True
 
     add(_equal_runs(sample, seen, set(starts)))
-    add(_differences(sample, seen, list(found.values()), _free(taken, starts, 3), 3))
-    add(_differences(sample, seen, list(found.values()), _free(taken, starts, 2), 2))
+    for axes in ("xyz", "xy", "xz", "yz"):
+        free = _free(taken, starts, len(axes))
+        add(_differences(sample, seen, list(found.values()), free, axes))
+        add(seen_from_bodies(sample, seen, free, axes))
     add(_fitted(sample, seen, taken))
     add(_constants(seen, taken, starts))
     # Only once the simulator has no answer: cosines and rates of joints are named after these there.
@@ -267,16 +269,16 @@ def _free(taken: Array, starts: Sequence[int], width: int) -> list[int]:
 
 
 def _differences(
-    sample: Sample, seen: Array, known: Sequence[Identified], places: Sequence[int], width: int
+    sample: Sample, seen: Array, known: Sequence[Identified], places: Sequence[int], axes: str
 ) -> Iterator[Identified]:
-    """Yield vectors of ``width`` numbers that are the difference of two others."""
+    """Yield vectors of the coordinates ``axes`` that are the difference of two others."""
     observed = {run.owners[0] for run in known if run.role == "position" and run.owners}
-    axes = "xyz"[:width]
+    width, columns = len(axes), np.array(["xyz".index(axis) for axis in axes])
     tolerance, varies = _tolerance(seen), _varies(seen)
     groups: dict[str, dict[str, Array]] = {role: {} for role in UNITS}
     for k, quantity in enumerate(sample.quantities):
         if quantity.role in groups and quantity.axis == "x" and k + 2 < len(sample.quantities):
-            groups[quantity.role].setdefault(quantity.owner, sample.simulated[:, k : k + width])
+            groups[quantity.role].setdefault(quantity.owner, sample.simulated[:, k + columns])
     for role, vectors in groups.items():
         names = sorted(vectors, key=lambda name: name not in observed)  # points that are observed come first
         if len(names) < 2:

@@ -14,7 +14,7 @@ from itertools import takewhile
 from typing import Any
 
 from trace_robot.env_checker.identify import PUSH
-from trace_robot.env_checker.relations import Effect, Identified, referents
+from trace_robot.env_checker.simulator import Effect, Identified, referents
 from trace_robot.errors import UNSEEN, EnvironmentFault
 
 NAME = 40  # letters of a name

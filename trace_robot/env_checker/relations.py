@@ -2,110 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import numpy as np
 
-from trace_robot.env_checker.simulator import SimulatedQuantity, Simulator
+from trace_robot.env_checker.simulator import Effect, Identified, Sample
 from trace_robot.spec import Array
 
 EXACT = 1e-4  # of the largest value, for what an integrator computes
 RELATED = 60  # numbers of an observation that are compared in threes
 PAIRED = 200  # and in twos
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """T steps of an environment, with what the simulator held after each.
-
-    Attributes:
-        before: (T, n) observations before the steps.
-        after: (T, n) observations after them.
-        actions: (T, act_dim) as a controller gives them.
-        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
-        quantities: what these k numbers are.
-        episode: (T,) the number of the reset.
-        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
-            and at its upper bound and the others in the middle.
-        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
-        seconds: of a step, None where the environment does not say.
-        simulator: None without MuJoCo.
-    """
-
-    before: Array
-    after: Array
-    actions: Array
-    simulated: Array
-    quantities: tuple[SimulatedQuantity, ...]
-    episode: Array
-    pushed: Array
-    pushed_simulated: Array
-    seconds: float | None
-    simulator: Simulator | None
-
-    @property
-    def moved(self) -> Array:
-        """By how much each action number moves each observed one, (act_dim, n)."""
-        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
-        return moved
-
-
-class Identified(NamedTuple):
-    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
-
-    Attributes:
-        start: index of the first number.
-        stop: index after the last one.
-        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
-        owners: names of the bodies, sites, joints, ... in order; "@7" is the run that begins at number 7.
-        unit: such as "m".
-        meaning: how it was found, for a reader.
-        guess: why it may be wrong; "" for what was measured to be equal.
-        kind: what the owner is: "site", "body", "joint", ...
-        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
-    """
-
-    start: int
-    stop: int
-    role: str
-    owners: tuple[str, ...] = ()
-    unit: str = ""
-    meaning: str = ""
-    guess: str = ""
-    kind: str = ""
-    axes: str = ""
-
-    @property
-    def is_point(self) -> bool:
-        """Whether it is a whole point in meters."""
-        return self.role == "position" and self.stop - self.start == 3
-
-    def refers_to(self, others: Iterable[Identified]) -> bool:
-        """Return whether it is named after a number of one of these, itself apart."""
-        numbers = {int(owner[1:]) for owner in self.owners if owner.startswith("@")}
-        return any(numbers & {*range(other.start, other.stop)} for other in others if other != self)
-
-
-def referents(run: Identified, names: Mapping[Identified, str], base: str) -> tuple[str, ...]:
-    """Return the owners of a run, with names for numbers such as "@7".
-
-    Args:
-        run: with owners.
-        names: of the runs that have one.
-        base: of a number that is in none of these.
-    """
-    return tuple(_referent(int(o[1:]), names, base) if o.startswith("@") else o for o in run.owners)
-
-
-def _referent(number: int, names: Mapping[Identified, str], base: str) -> str:
-    run = next((run for run in names if run.start <= number < run.stop), None)
-    if run is None:
-        return f"{base}[{number}]"
-    vector = run.role.removeprefix("repeated ").removeprefix("difference of ") == "position"
-    return names[run] + ("" if vector or run.stop == run.start + 1 else f"[{number - run.start}]")
 
 
 def relations(
@@ -126,7 +33,8 @@ def relations(
     free = ~taken
     searches = (
         _goals(after, free, keys),
-        _triples(after, free, keys),
+        _vectors(after, free, keys, 3),
+        _vectors(after, free, keys, 2),
         _unit_vectors(after, free, keys),
         _rates(before, after, free, seconds),
         _clocks(before, after, free, seconds),
@@ -136,6 +44,48 @@ def relations(
         if free[relation.start : relation.stop].all():
             free[relation.start : relation.stop] = False
             yield relation
+
+
+def seen_from_bodies(sample: Sample, seen: Array, places: Sequence[int], axes: str) -> Iterator[Identified]:
+    """Yield targets that the simulator does not hold, and their differences to a body.
+
+    A target is the same in all of an episode and another in the next; what it is seen from moves.
+
+    Args:
+        sample: of the environment.
+        seen: (T, n) observations after the steps.
+        places: where as many numbers as there are ``axes`` lie that nothing is known of.
+        axes: such as "xz" of a planar robot.
+    """
+    columns, size = np.array(["xyz".index(axis) for axis in axes]), len(axes)
+    points = {
+        (quantity.kind, quantity.owner): sample.simulated[:, k + columns]
+        for k, quantity in enumerate(sample.quantities[:-2])
+        if (quantity.role, quantity.axis) == ("position", "x")
+    }
+    same = np.diff(sample.episode) == 0
+    still = [
+        not np.diff(seen[:, i], axis=0)[same].any() and bool(np.ptp(seen[:, i])) for i in range(seen.shape[1])
+    ]
+    fixed = [i for i in places if all(still[i : i + size])]
+    for place in places:
+        part = seen[:, place : place + size]
+        if any(still[place : place + size]) or not np.ptp(part, axis=0).all():
+            continue
+        for target in fixed:
+            point = seen[:, target : target + size]
+            for (kind, owner), values in points.items():
+                for sign in (1, -1):
+                    if np.ptp(values, axis=0).any() and _same(sign * (point - values), part):
+                        names = ("target", owner)[::sign]
+                        meaning = f"position of {names[0]!r} minus that of {names[1]!r}"
+                        guess = f"a point in meters? another part is its difference to {kind} {owner!r}"
+                        yield Identified(
+                            target, target + size, "position", ("target",), "m", "", guess, "numbers", axes
+                        )
+                        yield Identified(
+                            place, place + size, "difference of position", names, "m", meaning, axes=axes
+                        )
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -165,34 +115,35 @@ def _goals(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Ident
         )
 
 
-def _triples(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
-    """Yield vectors that are the difference of two others, and these two as points."""
+def _vectors(after: Array, free: Array, keys: Mapping[int, str], size: int) -> Iterator[Identified]:
+    """Yield vectors that are the difference of two others, and these two as points.
+
+    Of two numbers each must vary: among the pairs of a longer observation some have a 0 in common.
+    """
+    axes, inner = "xyz" if size == 3 else "", range(1, size)
+    varies = np.ptp(after, axis=0) > 1e-9
     places = [
         i
-        for i in range(min(len(free), RELATED) - 2)
-        if np.ptp(after[:, i : i + 3], axis=0).max() > 1e-9 and not any(i + k in keys for k in (1, 2))
+        for i in range(min(len(free), RELATED) - size + 1)
+        if (varies[i : i + size].any() if size == 3 else varies[i : i + size].all())
+        and not any(i + k in keys for k in inner)
     ]
-    rows = np.stack([after[0, i : i + 3] for i in places]) if places else np.zeros((0, 3))
+    rows = np.stack([after[0, i : i + size] for i in places]) if places else np.zeros((0, size))
     for a in places:
         for b in places:
-            if abs(a - b) < 3:
+            if abs(a - b) < size:
                 continue
-            near = np.flatnonzero(np.abs(rows - (after[0, a : a + 3] - after[0, b : b + 3])).max(1) <= 1e-5)
+            difference = after[:, a : a + size] - after[:, b : b + size]
+            near = np.flatnonzero(np.abs(rows - difference[0]).max(1) <= 1e-5)
             for c in (places[k] for k in near):
-                difference = after[:, a : a + 3] - after[:, b : b + 3]
-                apart = min(abs(c - a), abs(c - b)) >= 3
-                if (
-                    apart
-                    and c > min(a, b)
-                    and free[c : c + 3].all()
-                    and _same(difference, after[:, c : c + 3])
-                ):
+                apart = min(abs(c - a), abs(c - b)) >= size and c > min(a, b)
+                if apart and free[c : c + size].all() and _same(difference, after[:, c : c + size]):
                     guess = "a point in meters? another part is its difference to a second point"
                     yield Identified(
-                        c, c + 3, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", "xyz"
+                        c, c + size, "difference of position", (f"@{a}", f"@{b}"), "m", "", "", "", axes
                     )
                     for point in (a, b):
-                        yield Identified(point, point + 3, "position", (), "m", "", guess, "numbers", "xyz")
+                        yield Identified(point, point + size, "position", (), "m", "", guess, "numbers", axes)
 
 
 def _unit_vectors(after: Array, free: Array, keys: Mapping[int, str]) -> Iterator[Identified]:
@@ -276,24 +227,6 @@ def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Identif
                 yield Identified(
                     int(i), int(i) + 1, "last action", (), "", f"number {j} of the action before it"
                 )
-
-
-class Effect(NamedTuple):
-    """What one number of an action does.
-
-    Attributes:
-        kind: "torque", "target angle", ... of an actuator, "gripper", "motion", "nothing" or "unknown".
-        unit: of an actuator; "guess" of a gripper that only a width of the observation shows; "hand" where a number
-            moves the hand along no single axis.
-        factor: unit for each 1 of the number; meters for motion; 1 for a gripper that opens upwards, else -1.
-        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" is the observed
-            number that shows a gripper's width, or that an unknown effect moves most.
-    """
-
-    kind: str
-    unit: str
-    factor: float
-    owner: str
 
 
 def effect_of(sample: Sample, number: int, moved: Array, single: Sequence[int]) -> Effect:

@@ -1,8 +1,12 @@
-"""Quantities of a MuJoCo simulation by name: what an observation may be made of."""
+"""Quantities of a MuJoCo simulation by name, and a sample of them beside what was observed.
+
+They are what an observation may be made of; ``Identified`` says what a run of it was found to be.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,6 +233,115 @@ class Simulator:
                 mujoco.mj_jacBody(model, data, both[0], both[1], i - model.nsite)
             velocities[:, i] = both @ data.qvel
         return [velocities, velocities * self.seconds] if self.seconds else [velocities]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """T steps of an environment, with what the simulator held after each.
+
+    Attributes:
+        before: (T, n) observations before the steps.
+        after: (T, n) observations after them.
+        actions: (T, act_dim) as a controller gives them.
+        simulated: (T, k) what MuJoCo holds after the steps; k is 0 without it.
+        quantities: what these k numbers are.
+        episode: (T,) the number of the reset.
+        pushed: (act_dim, 2, n) the observations after PUSH steps from one condition, with one number at its lower
+            and at its upper bound and the others in the middle.
+        pushed_simulated: (act_dim, 2, k) what MuJoCo held then.
+        seconds: of a step, None where the environment does not say.
+        simulator: None without MuJoCo.
+    """
+
+    before: Array
+    after: Array
+    actions: Array
+    simulated: Array
+    quantities: tuple[SimulatedQuantity, ...]
+    episode: Array
+    pushed: Array
+    pushed_simulated: Array
+    seconds: float | None
+    simulator: Simulator | None
+
+    @property
+    def moved(self) -> Array:
+        """By how much each action number moves each observed one, (act_dim, n)."""
+        moved: Array = self.pushed[:, 1] - self.pushed[:, 0]
+        return moved
+
+
+class Identified(NamedTuple):
+    """A run of numbers ``[start:stop]`` of an observation and what it was found to be.
+
+    Attributes:
+        start: index of the first number.
+        stop: index after the last one.
+        role: "position", "angle", "constant", ...; "unknown" where nothing fits.
+        owners: names of the bodies, sites, joints, ... in order; "@7" is the run that begins at number 7.
+        unit: such as "m".
+        meaning: how it was found, for a reader.
+        guess: why it may be wrong; "" for what was measured to be equal.
+        kind: what the owner is: "site", "body", "joint", ...
+        axes: the coordinates that are there, such as "xyz" or "xy"; "" where it is no vector.
+    """
+
+    start: int
+    stop: int
+    role: str
+    owners: tuple[str, ...] = ()
+    unit: str = ""
+    meaning: str = ""
+    guess: str = ""
+    kind: str = ""
+    axes: str = ""
+
+    @property
+    def is_point(self) -> bool:
+        """Whether it is a whole point in meters."""
+        return self.role == "position" and self.stop - self.start == 3
+
+    def refers_to(self, others: Iterable[Identified]) -> bool:
+        """Return whether it is named after a number of one of these, itself apart."""
+        numbers = {int(owner[1:]) for owner in self.owners if owner.startswith("@")}
+        return any(numbers & {*range(other.start, other.stop)} for other in others if other != self)
+
+
+def referents(run: Identified, names: Mapping[Identified, str], base: str) -> tuple[str, ...]:
+    """Return the owners of a run, with names for numbers such as "@7".
+
+    Args:
+        run: with owners.
+        names: of the runs that have one.
+        base: of a number that is in none of these.
+    """
+    return tuple(_referent(int(o[1:]), names, base) if o.startswith("@") else o for o in run.owners)
+
+
+def _referent(number: int, names: Mapping[Identified, str], base: str) -> str:
+    run = next((run for run in names if run.start <= number < run.stop), None)
+    if run is None:
+        return f"{base}[{number}]"
+    vector = run.role.removeprefix("repeated ").removeprefix("difference of ") == "position"
+    return names[run] + ("" if vector or run.stop == run.start + 1 else f"[{number - run.start}]")
+
+
+class Effect(NamedTuple):
+    """What one number of an action does.
+
+    Attributes:
+        kind: "torque", "target angle", ... of an actuator, "gripper", "motion", "nothing" or "unknown".
+        unit: of an actuator; "guess" of a gripper that only a width of the observation shows; "hand" where a number
+            moves the hand along no single axis.
+        factor: unit for each 1 of the number; meters for motion; 1 for a gripper that opens upwards, else -1.
+        owner: the actuator or joint, the axis of a motion, by what a gripper was measured; "@7" is the observed
+            number that shows a gripper's width, or that an unknown effect moves most.
+    """
+
+    kind: str
+    unit: str
+    factor: float
+    owner: str
 
 
 def _euler(matrices: Array) -> Array:
