@@ -29,7 +29,8 @@ TraceRobotError
 │   └── BackwardError         feedback twice for one output                 trace_robot.trace.errors
 ├── RenderError               a picture or a video cannot be drawn or written
 └── RunError                  a run folder or the store, or what is made from them, cannot be read or written
-    └── ChangedRunError       a run cannot be resumed, because it would not be the same run
+    ├── ChangedRunError       a run cannot be resumed, because it would not be the same run
+    └── AgentLeftError        the agent that a run takes its controllers from has gone
 
 Errors named with a module are defined there, beside the only code that raises them; all others are in this module.
 The command line shows the text of any of them as one line and exits with 1.
@@ -171,6 +172,10 @@ class ChangedRunError(RunError):
 
     It would not be the same run.
     """
+
+
+class AgentLeftError(RunError):
+    """The agent that a run takes its controllers from has gone; another may go on."""
 
 
 def error_of(name: str, text: str) -> TraceRobotError:

@@ -370,3 +370,12 @@ def _named(path: Path) -> Iterator[None]:
         link = error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK) and path.is_symlink()
         reason = "it is a symbolic link and is not followed" if link else error.strerror or str(error)
         raise OSError(errno.ELOOP if link else error.errno or errno.EIO, reason, str(path)) from error
+
+
+def interpreter_of(path: Any) -> Any:
+    """Return an interpreter's absolute path, by the working directory and "~".
+
+    What is no path, such as "" or a number, is returned as it is, and refused where it is to be started.
+    """
+    known = isinstance(path, str | os.PathLike) and str(path).strip()
+    return os.path.abspath(os.path.expanduser(path)) if known else path

@@ -7,7 +7,6 @@ So there are BLOCKS whole blocks, and a seed beyond them has the one of its rema
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 from trace_robot.errors import UnknownNameError, UsageError, unknown
 from trace_robot.fault import Limits
+from trace_robot.safe_files import interpreter_of
 from trace_robot.stats import Measure
 
 STRIDE = 100_000
@@ -316,12 +316,8 @@ def with_interpreter(options: Mapping[str, Any] | None, python: str | Path | Non
     if python is not None and own is not None:
         raise UsageError(f"python={str(python)!r} and options name an interpreter, {own!r}; leave one out")
     path = own if python is None else python
-    if (
-        isinstance(path, str | Path) and str(path).strip()
-    ):  # anything else is refused where it is to be started
-        options["python"] = os.path.abspath(os.path.expanduser(path))
-    elif path is not None:
-        options["python"] = path
+    if path is not None:
+        options["python"] = interpreter_of(path)
     return options
 
 

@@ -286,13 +286,36 @@ class Difference:
             first: subtracted from the other.
             second: from which it is subtracted.
         """
-        if first.shows_return and second.shows_return and first.returns and second.returns:
-            (a, b), (n, m) = (
-                (first.returns, second.returns),
-                (first.returns.episodes, second.returns.episodes),
-            )
-            interval = mean_difference((a.mean, a.deviation, n), (b.mean, b.deviation, m))
-            return cls("return", b.mean - a.mean, interval)
+        if first.shows_return and second.shows_return and (means := cls._of_means(first, second)):
+            return means
+        return cls._of_rates(first, second)
+
+    @classmethod
+    def each_of(cls, first: Score, second: Score) -> list[Difference]:
+        """Return the differences of both measures, what the scores show first first.
+
+        Args:
+            first: subtracted from the other.
+            second: from which it is subtracted.
+
+        Returns:
+            The success alone where the returns of one are not known.
+        """
+        rates, means = cls._of_rates(first, second), cls._of_means(first, second)
+        if means is None:
+            return [rates]
+        return [means, rates] if cls.of(first, second).measure == "return" else [rates, means]
+
+    @classmethod
+    def _of_means(cls, first: Score, second: Score) -> Difference | None:
+        a, b = first.returns, second.returns
+        if a is None or b is None:
+            return None
+        interval = mean_difference((a.mean, a.deviation, a.episodes), (b.mean, b.deviation, b.episodes))
+        return cls("return", b.mean - a.mean, interval)
+
+    @classmethod
+    def _of_rates(cls, first: Score, second: Score) -> Difference:
         # The interval of a difference of two proportions needs counts; a score keeps the rate.
         counts = [(round(score.success * score.episodes), score.episodes) for score in (first, second)]
         return cls("success", second.success - first.success, difference(*counts))
@@ -303,10 +326,19 @@ class Difference:
         return self.interval[0] > 0 or self.interval[1] < 0
 
     @property
+    def chance(self) -> str:
+        """Whether chance may explain it: "more than chance" or "may be chance"."""
+        return "more than chance" if self.is_sure else "may be chance"
+
+    @property
     def text(self) -> str:
         """The difference as text, with a sign: "+12 (95 % interval -3 to +27)"."""
         value, low, high = (self._signed(number) for number in (self.value, *self.interval))
         return f"{value} (95 % interval {low} to {high})"
+
+    def to_data(self) -> dict[str, Any]:
+        """Return it as ``--json`` prints it."""
+        return {"difference": self.value, "interval": list(self.interval), "measure": self.measure}
 
     def _signed(self, number: float) -> str:
         if self.measure == "success":

@@ -39,10 +39,7 @@ def test_the_command_is_installed_and_its_help_teaches() -> None:
         ("optimize reach-v4", "no environment 'reach-v4'; did you mean 'reach-v3'"),
         ("optimize reach-v3 --policy missing.py", "'missing.py' cannot be read: No such file or directory"),
         ("optimize reach-v3 --policy do_nothin", "no policy 'do_nothin'; did you mean 'do_nothing'"),
-        (
-            "optimize reach-v3 --policy {tmp}/plain.py",
-            "has no trainable parameter: write @bundle(trainable=True)",
-        ),
+        ("optimize reach-v3 --policy {tmp}/plain.py --optimizer cma", "CMA-ES needs a number to change"),
         ("optimize reach-v3 --policy {tmp}/broken.py", "broken.py, line 1 is not valid Python"),
         ("optimize reach-v3 --policy {tmp}", "cannot be read: Is a directory"),
         ("optimize reach-v3 --out {tmp}", "give another --out"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import io
 import os
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from helpers.synthetic import SPEC
 from trace_robot.cli.console import create_table
 from trace_robot.cli.progress import (
     ClockColumn,
@@ -29,8 +31,21 @@ from trace_robot.cli.progress import (
     print_summary,
     time_left,
 )
-from trace_robot.run.loop import Progressed
+from trace_robot.cli.running import show_run
+from trace_robot.errors import (
+    AgentLeftError,
+    BudgetExceededError,
+    EnvironmentFault,
+    ModelAuthError,
+    ModelError,
+    RunError,
+    TraceRobotError,
+)
+from trace_robot.policy import Policy
+from trace_robot.run.loop import OnEvent, Progressed, Started
 from trace_robot.settings import Result, Settings
+
+FIXED = "def act(observation):\n    return [1.0] * 4\n"
 
 
 def test_where_there_is_no_live_line_a_long_silence_is_broken_now_and_then(
@@ -57,7 +72,7 @@ def test_videos_that_are_drawn_are_counted_and_the_clock_goes_on(monkeypatch: py
         now[0] = 1000.0 + second
         progress.show(Progressed("drawing videos", int(second > 40), 2, 7, None, float(second)))
     lines = out.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines == ["35 s; drawing videos: 0 of 2 videos; outside the budget"]
+    assert lines == ["35 s; drawing videos: 0 of 2 videos; outside the budget; --no-video draws none"]
 
 
 def test_the_clock_of_a_counter_goes_on_where_the_total_is_reached() -> None:
@@ -208,8 +223,49 @@ def summary(**changes: Any) -> str:
 
 
 def test_the_end_of_a_run_says_where_its_further_conditions_come_from() -> None:
-    assert "success 1.00 of 20 conditions: 10, and 10 further ones as all were solved\n" in summary()
-    assert "success 1.00 of 10 conditions\n" in summary(training_episodes=10)
+    assert (
+        "success 1.00 (start 0.00) of 20 conditions: 10, and 10 further ones as all were solved\n"
+        in summary()
+    )
+    assert "success 1.00 (start 0.00) of 10 conditions\n" in summary(training_episodes=10)
+
+
+def test_the_end_of_a_run_says_which_of_success_and_return_improved() -> None:
+    known = {"start_return": 12.0, "training_return": 12.0, "held_out_return_interval": (0.5, 1.5)}
+    assert "success 1.00 (start 0.00), return 12 (start 12) of 20 conditions" in summary(**known)
+    better = {**known, "training_return": 40.0, "training_success": 0.0, "measure": "both"}
+    assert "return 40 (start 12), success 0.00 (start 0.00) of 20 conditions" in summary(**better)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (AgentLeftError("the agent closed the connection"), "connection; go on with:"),
+        (
+            RunError("cannot write 'best.py': No space left on device; free some space"),
+            "space; then go on with:",
+        ),
+        (
+            ModelError("http://localhost:1/v1 cannot be reached"),
+            "reached; once it answers again, go on with:",
+        ),
+        (ModelAuthError("it refused the key; check OPENAI_API_KEY"), "OPENAI_API_KEY; then go on with:"),
+        (BudgetExceededError("5 of 5 calls used"), "used; allow more, then go on with:"),
+        (EnvironmentFault("its step raised ValueError"), "ValueError; mend it, then go on with:"),
+    ],
+)
+def test_what_comes_before_going_on_fits_the_error_that_ended_the_run(
+    error: TraceRobotError, advice: str, tmp_path: Path
+) -> None:
+    started = Started(Settings("point-mass", optimizer="search"), SPEC, Policy.from_text(FIXED), tmp_path)
+
+    def fail(on_event: OnEvent, *_: Any) -> Result:
+        on_event(started)
+        raise error
+
+    with pytest.raises(RunError, match=re.escape(advice)) as raised:
+        show_run(fail, argparse.Namespace(json=False, quiet=True), tmp_path)
+    assert str(raised.value).endswith(f"trace-robot resume {tmp_path}")
 
 
 def test_the_end_of_a_run_says_whether_held_out_episodes_are_among_the_steps() -> None:

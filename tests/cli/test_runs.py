@@ -178,7 +178,16 @@ def test_a_run_without_a_success_shows_its_return_everywhere(
     assert re.search(r"return +held out -?[\d.]+ \(.* to .*\), success 0.80 of 10", shown)
     assert "return, the best so far" in shown
     assert main(["compare", "bare-1", "bare-2"]) == 0
-    assert "held-out return, bare-2 less bare-1: +0 (95 % interval " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "held-out return, bare-2 less bare-1: +0 (95 % interval " in shown
+    assert "held-out success, bare-2 less bare-1: +0.00 (95 % interval " in shown, "each for itself"
+    assert main(["compare", "bare-1", "bare-2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (
+        [each["measure"] for each in found["measures"]]
+        == [found["measure"], "success"]
+        == ["return", "success"]
+    )
     assert main(["compare", "bare-1", "long-1"]) == 0
     shown = capsys.readouterr().out
     assert "cannot be compared, they were scored in different ways: horizon 40 and 7 steps" in shown

@@ -23,12 +23,13 @@ from trace_robot.rollout import Episode, Job, RolloutEngine
 from trace_robot.rollout.batching import BatchLimit
 from trace_robot.rollout.env_runner import failed_episode
 from trace_robot.rollout.evaluation import Evaluation
-from trace_robot.run.acceptance import is_better, steps_spent
+from trace_robot.run.acceptance import is_better
 from trace_robot.run.journaled import JournaledEngine, jobs_hash
 from trace_robot.run.loop import Event, Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.settings import Result
 from trace_robot.store.codec import encode_episodes, encode_json
+from trace_robot.store.command_line import budget_spent
 from trace_robot.store.database import open_to_write
 from trace_robot.store.journal import Journal
 
@@ -129,7 +130,7 @@ def test_steps_are_kept_within_one_episode_and_the_best_is_the_result(
 ) -> None:
     result = run(kind, tmp_path / "run", engine, steps=steps, episodes=episodes)
     assert result.environment_steps < steps + EPISODE
-    if result.ended == steps_spent(steps):
+    if result.ended == budget_spent("steps", steps):
         assert result.environment_steps >= 0.75 * steps - EPISODE
     require_the_best(tmp_path / "run", result, kind)
 

@@ -30,6 +30,8 @@ gain = node(1.0, trainable=True)
 def act(observation):
     return [gain.data] * 4
 """
+FIXED = "def act(observation):\n    return [1.0] * 4\n"
+SILENT = ScriptedModel([])
 LITTLE: dict[str, Any] = {"steps": 300, "episodes": 2, "held_out": 2, "workers": 0, "video": False}
 
 
@@ -69,6 +71,12 @@ def test_a_misspelt_setting_is_named_with_a_suggestion(tmp_path: Path) -> None:
         ({"optimizer": "serch"}, UnknownNameError, "did you mean 'search'"),
         ({"optimizer": "search", "policy": "missing.py"}, PolicyError, "cannot be read"),
         ({"optimizer": "cma"}, ValueMismatchError, "CMA-ES needs a number to change"),
+        ({"optimizer": "cma", "policy": "fixed.py"}, ValueMismatchError, "CMA-ES needs a number to change"),
+        (
+            {"optimizer": "opro", "policy": "fixed.py", "model": SILENT},
+            PolicyError,
+            "has no trainable parameter",
+        ),
         ({"optimizer": "search", "seed": -1}, TraceRobotError, "seed must be 0 or more"),
         ({"optimizer": "search", "held_out": 30_000}, TraceRobotError, "episodes must be from 1 to"),
         ({"optimizer": "search", "episodes": 0}, TraceRobotError, "episodes"),
@@ -83,9 +91,25 @@ def test_what_cannot_be_run_is_refused_before_a_folder_is_made(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "numbers.py").write_text(NUMBERS)
+    (tmp_path / "fixed.py").write_text(FIXED)
     with pytest.raises(error, match=message):
         optimize("point-mass", out="run", **{**LITTLE, **wrong})
-    assert {path.name for path in tmp_path.iterdir()} == {"numbers.py"}
+    assert {path.name for path in tmp_path.iterdir()} == {"fixed.py", "numbers.py"}
+
+
+@pytest.mark.parametrize("optimizer", ["search", "auto"])
+def test_a_search_begins_with_a_policy_that_has_nothing_trainable(optimizer: str, tmp_path: Path) -> None:
+    fixed = Policy.from_text(FIXED, "fixed")
+    result = optimize("point-mass", policy=fixed, optimizer=optimizer, out=tmp_path / "run", **LITTLE)
+    assert (result.optimizer, result.candidates > 1) == ("search", True)
+    found = (tmp_path / "run" / "iterations" / "001" / "controller.py").read_text()
+    assert "Found by search" in found
+    assert "return [1.0] * 4" not in found
+
+
+def test_constants_of_a_fixed_act_are_tuned_where_nothing_is_said_of_the_optimizer(tmp_path: Path) -> None:
+    tuned = Policy.from_text("GAIN = 0.5\n\n\ndef act(observation):\n    return [GAIN] * 4\n", "tuned")
+    assert optimize("point-mass", policy=tuned, out=tmp_path / "run", **LITTLE).optimizer == "cma"
 
 
 def test_a_run_of_which_only_the_environment_is_named_is_in_rollouts_and_prints_nothing(

@@ -113,7 +113,7 @@ def test_garbage_on_standard_input_is_skipped_and_a_client_that_leaves_ends_the_
     assert process.returncode == 1
     last = process.stderr.decode().strip().splitlines()[-1]
     assert last.startswith(
-        "trace-robot: error: the agent closed the connection before it called finish; mend it, then go on"
+        "trace-robot: error: the agent closed the connection before it called finish; go on with: trace-robot serve"
     )
     assert "trace-robot serve --resume" in last
     assert "Traceback" not in process.stderr.decode()

@@ -31,7 +31,7 @@ from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, note_of, steps_text, three_digits
-from trace_robot.store.command_line import continuing_command, files_to_save
+from trace_robot.store.command_line import budget_that_ended, continuing_command, files_to_save
 from trace_robot.store.folder import BEFORE_VIDEO
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
@@ -42,6 +42,8 @@ PLACES = (
     "best.py asks for places of a hand, which deploy leaves to the robot's own tracking; for actions of the motors"
     " search with --control raw, which may reach less (docs/hands.md)"
 )
+NO_VIDEO = "outside the budget; --no-video draws none"
+SEARCH_USES = "the start to improve on: the search writes its own controllers and takes CONTROL alone from it"
 LONGEST_LINE = 4000  # characters that are read of what a person types
 HEAD = (
     f"{'iteration':>9}  {'tried':>6}  {'success':>7}  {'reward':>8}  {'best':>5}  {'time':>6}  what changed"
@@ -207,7 +209,7 @@ class RunProgress:
             grows += f", {settings.confirm} further ones where all are solved"
         facts = {
             "optimizer": f"{settings.optimizer}: {event.why}",
-            "policy": f"{policy.name}, trainable: {places}",
+            "policy": f"{policy.name}, {SEARCH_USES if settings.optimizer == 'search' else f'trainable: {places}'}",
             "control": f"{spec.control}: {event.control}" if event.control else spec.control,
             "training": f"{conditions}{grows}, seed {settings.seed}; feedback level {settings.feedback}; held out:"
             f" {counted(settings.held_out, 'other')}",
@@ -231,8 +233,8 @@ class RunProgress:
         self._earlier = max(0.0, event.seconds - (time.monotonic() - self._since))
         best = "" if event.best is None else f"best {score_of(event.best.episodes, self._spec).brief}  "
         left = time_left(self.seconds, event.seconds)
-        training = event.stage == "training"
-        note = f"{event.candidates} tried  {best}{left}".strip() if training else "outside the budget"
+        note = f"{event.candidates} tried  {best}{left}".strip()
+        note = {"training": note, "drawing videos": NO_VIDEO}.get(event.stage, "outside the budget")
         if not self.out.is_terminal and time.monotonic() - self._last_printed > QUIET_SECONDS:
             self._last_printed = time.monotonic()
             noun = "video" if event.stage == "drawing videos" else "episode"
@@ -313,7 +315,7 @@ def print_summary(
     table.add_row("held out", _held_out(result))
     conditions = f"{counted(result.training_episodes, 'condition')}{_cut(result, settings)}"
     if (more := result.training_episodes - settings.episodes) > 0:
-        conditions += f": {settings.episodes}, and {more} further ones as all were solved"
+        conditions += f": {settings.episodes}, and {counted(more, 'further one')} as all were solved"
     table.add_row("training", f"{_training(result)} of {conditions}")
     # A stored run of 0.1.0 counts them.
     steps = steps_text(result.environment_steps, among="without" if settings.cut else "with")
@@ -366,35 +368,32 @@ def print_summary(
 
 
 def _held_out(result: Result) -> str:
-    """Return the final score with what comes first in bold, and the start's."""
+    """Return the final score, with what comes first in bold."""
     low, high = result.held_out_interval
     rate = f"success {result.held_out_success:.2f}"
     interval = f"(95 % interval {low:.2f} to {high:.2f})"
     mean, of = three_digits(result.held_out_return), f"of {counted(result.held_out_episodes, 'episode')}"
     if result.measure == "success" or result.held_out_return_interval is None:
-        start = f"{result.start_success:.2f} in training"
-        text = f"[bold]{rate}[/bold] {of} {interval}, mean return {result.held_out_return:.4g}"
-        return f"{text}; the starting controller: {start}"
+        return f"[bold]{rate}[/bold] {of} {interval}, mean return {result.held_out_return:.4g}"
     below, above = map(three_digits, result.held_out_return_interval)
     text = f"[bold]return {mean}[/bold] {of} (95 % interval {below} to {above})"
-    if result.measure == "both" or result.held_out_success > 0:
-        text += f", {rate} {interval}"
-    if result.start_return is None:
-        return text
-    return f"{text}; the starting controller: {three_digits(result.start_return)} in training"
+    return f"{text}, {rate} {interval}" if result.measure == "both" or result.held_out_success > 0 else text
 
 
 def _cut(result: Result, settings: Settings) -> str:
     """Return how many of the conditions were tried and why, "" for all."""
     if result.training_episodes >= settings.episodes:
         return ""
-    why = "time was up" if "seconds spent" in result.ended else "the budget was spent"
+    why = "time was up" if budget_that_ended(settings, result.ended) == "seconds" else "the budget was spent"
     return f": {result.training_episodes} of {settings.episodes} tried, {why}"
 
 
 def _training(result: Result) -> str:
-    rate = f"success {result.training_success:.2f}"
-    if result.measure == "success" or result.training_return is None:
+    """Return both scores in training with those of the start, what comes first first."""
+    rate = f"success {result.training_success:.2f} (start {result.start_success:.2f})"
+    if result.training_return is None or result.start_return is None:
         return rate
-    mean = f"return {three_digits(result.training_return)}"
+    mean = f"return {three_digits(result.training_return)} (start {three_digits(result.start_return)})"
+    if result.measure == "success":
+        return f"{rate}, {mean}"
     return f"{mean}, {rate}" if result.measure == "both" or result.training_success > 0 else mean

@@ -27,7 +27,21 @@ from trace_robot.cli.console import (
 )
 from trace_robot.cli.progress import RunProgress
 from trace_robot.cli.runs import name_of
-from trace_robot.errors import ReplayMismatchError, ReplyError, RunError, TraceRobotError, UsageError
+from trace_robot.errors import (
+    AgentLeftError,
+    BackendError,
+    BudgetExceededError,
+    ContextLengthError,
+    MissingExtraError,
+    ModelAuthError,
+    ModelError,
+    ReplayMismatchError,
+    ReplyError,
+    RunError,
+    TraceRobotError,
+    UnknownModelError,
+    UsageError,
+)
 from trace_robot.llm import ModelConfig
 from trace_robot.optimizers.optoprime import NO_REPLY
 from trace_robot.run.loop import OnEvent
@@ -71,7 +85,7 @@ def show_run(
     except TraceRobotError as error:
         if not screen.began or isinstance(error, ReplayMismatchError):
             raise
-        raise RunError(f"{str(error).rstrip('.')}; mend it, then {again}") from error
+        raise RunError(f"{str(error).rstrip('.')}; {_first_of_all(error)}{again}") from error
     finally:
         if printed := printed_lines(out):
             where = escape(str(out / "environment.log"))
@@ -79,6 +93,21 @@ def show_run(
                 f"{counted(printed, 'line')} printed by the environment and its simulator: {where}"
             )
     return _report(result, options, out)
+
+
+def _first_of_all(error: TraceRobotError) -> str:
+    """Return what comes before going on with a run that an error ended.
+
+    An error that says itself what to do, of a full disk or a key, is followed by going on alone.
+    """
+    if isinstance(error, AgentLeftError):
+        return ""
+    if isinstance(error, BudgetExceededError):
+        return "allow more, then "
+    if isinstance(error, ModelError):
+        itself = isinstance(error, ModelAuthError | UnknownModelError | ContextLengthError)
+        return "then " if itself else "once it answers again, "
+    return "then " if isinstance(error, RunError | BackendError | MissingExtraError) else "mend it, then "
 
 
 def _report(result: Result, options: argparse.Namespace, out: Path) -> int:

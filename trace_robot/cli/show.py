@@ -356,14 +356,14 @@ def _differing_settings(*runs: RunInfo) -> dict[str, list[Any]]:
 
 def _verdict(first: RunInfo, second: RunInfo) -> dict[str, Any]:
     """Return the difference of the held-out scores, or why there is none."""
-    verdict: dict[str, Any] = {"difference": None, "interval": None, "measure": None, "incomparable": []}
+    verdict: dict[str, Any] = {"difference": None, "interval": None, "measure": None, "measures": []}
     verdict["incomparable"] = list(_incomparable(first, second))
     if verdict["incomparable"] or first.held_out is None or second.held_out is None:
         return verdict
     from trace_robot.stats import Difference
 
-    found = Difference.of(first.held_out, second.held_out)
-    return {**verdict, "difference": found.value, "interval": list(found.interval), "measure": found.measure}
+    each = [found.to_data() for found in Difference.each_of(first.held_out, second.held_out)]
+    return {**verdict, **each[0], "measures": each}
 
 
 def _incomparable(first: RunInfo, second: RunInfo) -> Iterator[str]:
@@ -395,6 +395,6 @@ def _format_difference(verdict: dict[str, Any], first: RunInfo, second: RunInfo)
         return f"{names[first.held_out is not None]} has no held-out score to compare, as it is not finished"
     from trace_robot.stats import Difference
 
-    found = Difference.of(first.held_out, second.held_out)
-    sure = "more than chance" if found.is_sure else "may be chance"
-    return f"held-out {found.measure}, {names[1]} less {names[0]}: {found.text}, {sure}"
+    pair = f"{names[1]} less {names[0]}"
+    found = Difference.each_of(first.held_out, second.held_out)
+    return "\n".join(f"held-out {each.measure}, {pair}: {each.text}, {each.chance}" for each in found)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.child_process import workspace_root
 from trace_robot.errors import KnownFields, WorkspaceError
+from trace_robot.safe_files import interpreter_of
 
 if TYPE_CHECKING:
     from trace_robot.env.tracking import Tracking
@@ -355,8 +356,7 @@ def with_options(declaration: Environment, options: Mapping[str, Any]) -> Enviro
     changes: dict[str, Any] = {}
     if path := options.get("python"):
         # Of the working directory, as on a command line; one in a declaration is relative to its file.
-        known = isinstance(path, str) and path.strip()
-        changes["python"] = os.path.abspath(os.path.expanduser(path)) if known else path
+        changes["python"] = interpreter_of(path)
     if options.get("task"):
         changes["task"] = str(options["task"])
     if options.get("horizon") is not None:

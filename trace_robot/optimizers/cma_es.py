@@ -30,6 +30,10 @@ from trace_robot.optimizers.strategies import Trial, best_of, forget_graphs, tak
 
 # Numbers up to which covariances are learned: n by n of them, 0.1 GB and a second at 2,000.
 MOST_DENSE = 2_000
+NO_NUMBERS = (
+    "CMA-ES needs a number to change, got a problem without numeric parameters; write the numbers to tune as NAME = 0.5"
+    " at the top level, or as node(0.5, trainable=True)"
+)
 MOST_NUMBERS = 20_000  # that are tuned; as text, they fill the longest controller that may run
 FLAT = 12  # evaluations, all with one result, after which the numbers are held to have no effect
 
@@ -102,10 +106,7 @@ class CMAES:
         self._new_id = new_id or count(1).__next__
         self._space = SearchSpace(problem, self._start.values, constants=constants, literals=literals)
         if not self._space.dimensions:
-            raise ValueMismatchError(
-                "CMA-ES needs a number to change, got a problem without numeric parameters; write the numbers"
-                " to tune as NAME = 0.5 at the top level, or as node(0.5, trainable=True)"
-            )
+            raise ValueMismatchError(NO_NUMBERS)
         if len(self._space.dimensions) > MOST_NUMBERS:
             raise ValueMismatchError(
                 f"CMA-ES tunes at most {MOST_NUMBERS:,} numbers, got {len(self._space.dimensions):,}; make fewer"

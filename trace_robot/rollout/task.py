@@ -16,7 +16,7 @@ from trace_robot.env.inspection import Inspection, possible_options
 from trace_robot.env.registry import require_expert
 from trace_robot.policy.policy import Policy, pose_text, problem_of
 from trace_robot.search.controller import write_out
-from trace_robot.settings import EXPERT, LEVELS, PROMPT, SeedSplit, Settings
+from trace_robot.settings import ASKING_NONE, EXPERT, LEVELS, PROMPT, SeedSplit, Settings
 from trace_robot.trace.constraints import parse_code
 
 if TYPE_CHECKING:
@@ -124,10 +124,12 @@ class Task:
             policy: where it starts.
 
         Raises:
-            PolicyError, UnknownNameError: see ``load``; the policy must also have something trainable.
+            PolicyError, UnknownNameError: see ``load``; for a model the policy must also have something trainable.
             TraceRobotError: the seed or a number of conditions is out of range.
         """
-        policy.require_trainable()
+        # The search writes a whole controller, and CMA-ES says itself where it finds no number to change.
+        if settings.optimizer not in ASKING_NONE:
+            policy.require_trainable()
         SeedSplit.of(settings)
         by_worth = settings.prompt != 1
         ask = Inspection(

@@ -10,6 +10,7 @@ from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
 from trace_robot.spec import may_be_planar_point
 from trace_robot.stats import Returns, measure_of, wilson
+from trace_robot.store.command_line import budget_spent
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
@@ -27,11 +28,6 @@ STEPS_KEPT, SECONDS_KEPT = 4, 10  # a fourth and a tenth
 START_TIMES = (
     2.0  # as long as the starting controller took: a better one is confirmed on as many conditions again
 )
-
-
-def steps_spent(steps: int) -> str:
-    """Return why a run ended: "60000 simulator steps spent", stored so since 0.1.0."""
-    return f"{steps} simulator step{'s' * (steps != 1)} spent"
 
 
 def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: bool, compared: bool) -> bool:
@@ -137,8 +133,8 @@ class RunBudget:
     def cut_by(self, spent: int) -> str:
         """Return which budget cut a batch, when ``spent`` simulator steps were taken."""
         if self.steps is not None and spent >= self.steps:
-            return steps_spent(self.settings.steps or 0)
-        return f"{self.settings.seconds:g} seconds spent"
+            return budget_spent("steps", self.settings.steps or 0)
+        return budget_spent("seconds", self.settings.seconds or 0.0)
 
     def limiter(self, *, last: bool = False, least: int = 0) -> Limiter | None:
         """Return what gives the limit of each further batch, None where nothing limits it.

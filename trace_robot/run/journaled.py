@@ -29,6 +29,7 @@ from trace_robot.rollout.evaluation import require_environment
 from trace_robot.rollout.feedback import representative
 from trace_robot.settings import BLOCKS, STRIDE
 from trace_robot.store.codec import decode_episodes, decode_json, encode_episodes, encode_json
+from trace_robot.store.command_line import budget_spent
 from trace_robot.store.journal import Journal, hash_of
 from trace_robot.store.records import decoding
 
@@ -74,7 +75,7 @@ class JournaledModel:
             self.journal.put("no answer", *self._accepted)
             self._accepted = None
         if self.seconds is not None and self.journal.time_over(self.seconds):
-            raise BudgetExceededError(f"{self.seconds:g} seconds spent")
+            raise BudgetExceededError(budget_spent("seconds", self.seconds))
         request = request_hash(messages, n)
         entry = self.journal.take(("replies", "no answer"), request)
         if entry is not None:

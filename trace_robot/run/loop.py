@@ -25,12 +25,12 @@ from trace_robot.run.acceptance import (
     is_new,
     nothing_found,
     order,
-    steps_spent,
     successes,
 )
 from trace_robot.run.person import AskPerson, JournaledPerson
 from trace_robot.search.base import GeneratorSearch
 from trace_robot.settings import Result, SeedSplit, Settings
+from trace_robot.store.command_line import budget_spent
 from trace_robot.store.writer import Cost
 
 if TYPE_CHECKING:
@@ -312,12 +312,12 @@ class OptimizationLoop:
         if self.optimizer.done:
             return self.optimizer.done
         if limit is not None and self.proposals > limit:
-            return f"{limit} iteration{'s' * (limit != 1)} done"
+            return budget_spent("iterations", limit)
         if steps is not None and self.evaluator.environment_steps >= steps:
-            return steps_spent(settings.steps or 0)
+            return budget_spent("steps", settings.steps or 0)
         # The clock's verdict is journaled: a resumed run stops at the same candidate.
         if seconds is not None and self.run.journal.time_over(seconds):
-            return f"{settings.seconds:g} seconds spent"
+            return budget_spent("seconds", settings.seconds or 0.0)
         return ""
 
     def _note(self) -> None:

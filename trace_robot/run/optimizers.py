@@ -11,7 +11,7 @@ from trace_robot.errors import RunError, ValueMismatchError, unknown
 from trace_robot.llm.config import ConnectedModel, ModelConfig
 from trace_robot.llm.metering import MeteredModel, Usage
 from trace_robot.llm.model import ChatModel
-from trace_robot.optimizers.cma_es import CMAES
+from trace_robot.optimizers.cma_es import CMAES, NO_NUMBERS
 from trace_robot.optimizers.opro import OPRO
 from trace_robot.optimizers.optoprime import OptoPrime
 from trace_robot.optimizers.problem import Optimizer, Problem
@@ -251,7 +251,7 @@ def _automatic(model: AnyModel, policy: Policy) -> tuple[str, str]:
     if reason:
         return "optoprime", reason
     nothing = "no model is configured (OPENAI_API_KEY or OPENAI_BASE_URL), so "
-    if "act" in policy.values:
+    if "act" in policy.values or not policy.with_constants().places:
         return "search", nothing + "the built-in search runs"
     return "cma", nothing + "its numbers are tuned, as it has no trainable act to rewrite"
 
@@ -306,6 +306,8 @@ def _built_in_search(settings: Settings, task: Task) -> Optimizer:
 
 
 def _cma(settings: Settings, task: Task) -> Optimizer:
+    if not task.policy.places:
+        raise ValueMismatchError(NO_NUMBERS)
     # The package's default grows with the number of constants, and every candidate costs all training conditions.
     return CMAES(task.problem, literals=settings.rules == 1, population=6, seed=settings.seed)
 

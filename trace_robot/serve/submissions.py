@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from trace_robot.errors import BudgetExceededError, RunError, TraceRobotError
+from trace_robot.errors import AgentLeftError, BudgetExceededError, TraceRobotError
 from trace_robot.fault import MOST_CHARACTERS
 from trace_robot.llm.model import Message, Reply, is_encodable
+from trace_robot.store.command_line import budget_spent
 
 FINISHED = "finished"  # the finish_reason of the reply that ends a run
 LONGEST_NOTE = 300  # characters
@@ -219,7 +220,7 @@ class Submissions:
 
         Raises:
             BudgetExceededError: the time is over.
-            RunError: the agent has left without finishing.
+            AgentLeftError: the agent has left without finishing.
         """
         with self._changed:
             self._catch_up()
@@ -227,7 +228,7 @@ class Submissions:
                 self._await_submission()
                 submission, self._waiting = self._waiting, None
                 if submission is None:
-                    raise RunError(self._gone)
+                    raise AgentLeftError(self._gone)
                 refusal = None if submission.finish else self._refusal()
                 if refusal is None:
                     self._taken = submission
@@ -241,7 +242,7 @@ class Submissions:
         while self._waiting is None and not self._gone:
             left = math.inf if self._seconds is None else self._began + self._seconds - time.monotonic()
             if left <= 0:
-                raise BudgetExceededError(f"{self._seconds:g} seconds spent")
+                raise BudgetExceededError(budget_spent("seconds", self._seconds))
             self._changed.wait(min(left, SIGNALS))
 
     def _refusal(self) -> SubmissionError | None:

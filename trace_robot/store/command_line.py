@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from trace_robot.store.records import RunInfo
 
 OFFICIAL = "api.openai.com"  # the default, which needs no option
-BUDGETS = {
-    "iterations": " iteration",
-    "seconds": " seconds spent",
-    "steps": " simulator step",
-}  # with their ends
+BUDGETS = {  # why a run ended that spent it, stored so since 0.1.0
+    "iterations": "{amount} iteration{s} done",
+    "seconds": "{amount:g} seconds spent",
+    "steps": "{amount} simulator step{s} spent",
+}
 VALUES = tuple(
     f"seed control feedback episodes {' '.join(BUDGETS)} held_out workers backend address grow memory".split()
 )
@@ -37,6 +37,27 @@ FLAGS = {
 }
 OPTIONS = ("task", "python", "hold")  # of an environment, that have an option of their name
 FILES = {"world": ("--worlds", "worlds.json"), "envelope": ("--envelope", "envelope.json")}  # read, not held
+
+
+def budget_spent(name: str, amount: float) -> str:
+    """Return why a run ended, such as "60000 simulator steps spent".
+
+    Args:
+        name: of the setting that limited it, one of ``BUDGETS``.
+        amount: its value.
+    """
+    return BUDGETS[name].format(amount=amount, s="s" if amount != 1 else "")
+
+
+def budget_that_ended(settings: Settings, ended: str) -> str:
+    """Return the name of the budget that a run spent, "" where it ended otherwise.
+
+    Args:
+        settings: of the run.
+        ended: why it ended, which may go on with what else there is to say.
+    """
+    limits = {name: limit for name in BUDGETS if (limit := getattr(settings, name)) is not None}
+    return next((name for name, limit in limits.items() if ended.startswith(budget_spent(name, limit))), "")
 
 
 def repeating_command(run: RunInfo) -> str:
@@ -69,11 +90,8 @@ def continuing_command(
         "" where no budget ended it, or its controllers came from outside.
     """
     given = asdict(settings)
-    spent = {
-        name: 2 * given[name]
-        for name, end in BUDGETS.items()
-        if given[name] is not None and ended.startswith(f"{_text(given[name])}{end}")
-    }
+    name = budget_that_ended(settings, ended)
+    spent = {name: 2 * given[name]} if name else {}
     if not spent or settings.optimizer not in DEFAULTS:
         return ""
     usual = asdict(Settings.resolve(settings.task, settings.optimizer, control=settings.usual_control))
