@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 # Of a controller, as text; its syntax tree takes up to a thousand times as much memory.
@@ -63,3 +66,19 @@ class Fault:
         if self.category == "crash":
             return self.message.startswith(WORKER_DIED)
         return self.category == "environment" and not self.message.startswith(UNSTABLE)
+
+
+def with_near_name(fault: Fault, names: Iterable[str]) -> Fault:
+    """Return a fault that names the observation which a misspelt key may mean.
+
+    Args:
+        fault: of a controller.
+        names: what it may observe.
+    """
+    missing = re.fullmatch("KeyError: '(.*)'", fault.message)
+    known = list(names)
+    if missing is None or missing[1] in known:
+        return fault
+    near = difflib.get_close_matches(missing[1], known, n=1, cutoff=0.6)
+    hint = f"; did you mean {near[0]!r} of the observation?" if near else ""
+    return replace(fault, message=fault.message + hint)

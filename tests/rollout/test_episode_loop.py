@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trace_robot.cli.main import main
+from trace_robot.errors import PolicyError
 from trace_robot.fault import Limits
+from trace_robot.policy import Policy
+from trace_robot.rollout import Rollouts
 from trace_robot.rollout.batching import Batches, cut_evenly
 from trace_robot.rollout.env_runner import EnvRunner
 from trace_robot.rollout.episode import Episode, Job
@@ -97,6 +102,13 @@ def push(observation, gain):
 
 def act(observation):
     return push(observation, gain)
+"""
+MISSPELT = """
+from trace_robot import bundle
+
+@bundle(trainable=True)
+def act(observation):
+    return [*observation["NAME"], 0.0]
 """
 TEXTS = {
     "good": GOOD,
@@ -321,3 +333,26 @@ def test_a_graph_that_is_cut_says_so_in_its_outcome(texts: int, cut: bool) -> No
     assert doc.startswith(OUTCOME_DOC)
     assert doc.endswith("holds 2 of the 4 steps, and more would have been too large.") == cut
     assert (doc == OUTCOME_DOC) == (not cut)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hand_positon", "'hand_positon'; did you mean 'hand_position' of the observation?"),
+        ("colour", "'colour'"),  # nothing is like it
+    ],
+)
+def test_a_misspelt_observation_is_named_with_the_near_one_in_feedback_and_on_screen(
+    name: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MISSPELT.replace("NAME", name)
+    (tmp_path / "misspelt.py").write_text(text)
+    with Rollouts("point-mass", tmp_path / "misspelt.py", episodes=1, workers=0) as rollouts:
+        assert f"KeyError: {hint}\n" in f"{rollouts(rollouts.parameters).feedback}\n"
+    line = f"evaluate point-mass --policy {tmp_path}/misspelt.py --episodes 1 --workers 0"
+    main(line.split())
+    shown = " ".join("".join(capsys.readouterr()).split())
+    assert f"KeyError: {hint}" in shown
+    assert shown.count("did you mean") == hint.count("did you mean")
+    with pytest.raises(PolicyError, match=re.escape(f"KeyError: {hint}; reset begins")):
+        Policy.from_text(text).act({"hand_position": [0.0] * 3})

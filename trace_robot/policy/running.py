@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trace_robot.errors import PolicyError
-from trace_robot.fault import Fault, Limits
+from trace_robot.fault import Fault, Limits, with_near_name
 from trace_robot.spec import Array
 from trace_robot.trace.constraints import parse_code
 
@@ -104,7 +104,8 @@ class PolicyRunner:
             if not isinstance(answer, Fault):
                 numbers: list[float] = answer.tolist()
                 return numbers if self.spec is not None else numbers[1 : 1 + int(numbers[0])]
-            self._fault = answer
+            names = observation if self.spec is None else (part.name for part in self.spec.observation)
+            self._fault = with_near_name(answer, names)
         line = "" if self._fault.line is None else f", line {self._fault.line}"
         raise PolicyError(f"policy {self.name}{line}: {self._fault.message}; reset begins a new episode")
 

@@ -16,7 +16,7 @@ import numpy as np
 from trace_robot.env.contact_log import ContactLog
 from trace_robot.env.guard import NUMBERS, finite
 from trace_robot.errors import TraceRobotError
-from trace_robot.fault import UNSTABLE, Fault
+from trace_robot.fault import UNSTABLE, Fault, with_near_name
 from trace_robot.rollout.backends import RESET, STEP, Heartbeat
 from trace_robot.rollout.episode import Ended, Episode, Job
 from trace_robot.rollout.feedback import FeedbackRecorder, MakeExpert
@@ -182,7 +182,7 @@ class _EpisodeState:
         """
         if isinstance(answer, Fault):
             self.alone = doubtful and answer.category in SHARED
-            self._fail(answer)
+            self._fail(with_near_name(answer, (part.name for part in self.spec.observation)))
             return
         if answer is None:
             self.running = False
