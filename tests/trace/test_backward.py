@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from trace_robot.trace import MessageNode, Node, Subgraph, backward, bundle, merge, node, stop_tracing
-from trace_robot.trace.compat import sum_feedback
 from trace_robot.trace.errors import BackwardError
-from trace_robot.trace.propagators import GraphPropagator, Propagator, SumPropagator
+from trace_robot.trace.propagators import GraphPropagator, Propagator, SumPropagator, sum_feedback
 
 
 @bundle()

@@ -19,7 +19,7 @@ from trace_robot.trace import (
     operators,
 )
 from trace_robot.trace import bundle as traced
-from trace_robot.trace.compat import contain
+from trace_robot.trace.propagators import contain
 
 OFFSET = 100
 

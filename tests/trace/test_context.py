@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trace_robot.trace import TraceMissingInputsError, backward, bundle, is_tracing, node, stop_tracing
-from trace_robot.trace.compat import GRAPH
+from trace_robot.trace.propagators import GRAPH
 
 
 @bundle(trainable=True)

@@ -10,8 +10,8 @@ import pytest
 
 from trace_robot.trace import ExecutionError, MessageNode, Node, ParameterNode, node, operators
 from trace_robot.trace.builtins import equal
-from trace_robot.trace.compat import GRAPH, contain
 from trace_robot.trace.operator_table import TABLE
+from trace_robot.trace.propagators import GRAPH, contain
 
 BINARY = ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and_", "or_", "xor"]
 

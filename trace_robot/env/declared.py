@@ -139,7 +139,7 @@ class DeclaredPlugin:
         """Return a declaration with hands, and keep the description made on the way."""
         from trace_robot.env.description import with_found_hands
         from trace_robot.env.guard import closed
-        from trace_robot.env.spaces import may_move_itself
+        from trace_robot.env.hand_spec import may_move_itself
 
         declaration = self._declaration(name)
         if declaration.hands or declaration.pose:

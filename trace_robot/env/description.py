@@ -13,12 +13,7 @@ import numpy as np
 from trace_robot.env.declaration import SUCCESS_FLAGS, Environment, Hand
 from trace_robot.env.flatten import ActionLayout, ObservationLayout, action_layout, observation_layout
 from trace_robot.env.guard import blamed, reset_values, step_values, time_limit
-from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
-from trace_robot.env.kinematics import ArmTracking
-from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
-from trace_robot.env.motion_probe import measured_motion, moves_along_axes
-from trace_robot.env.simulation import physics_of
-from trace_robot.env.spaces import (
+from trace_robot.env.hand_spec import (
     may_move_itself,
     points_named,
     raw_hands,
@@ -26,6 +21,11 @@ from trace_robot.env.spaces import (
     tracked_spec,
     with_own_hand,
 )
+from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
+from trace_robot.env.kinematics import ArmTracking
+from trace_robot.env.motion_model import STEPS, MotionModel, PushResponse
+from trace_robot.env.motion_probe import measured_motion, moves_along_axes
+from trace_robot.env.simulation import physics_of
 from trace_robot.env.tracking import ArmModel
 from trace_robot.errors import EnvironmentFault, TraceRobotError, WorkspaceError
 from trace_robot.fault import HANG_SECONDS

@@ -15,7 +15,6 @@ records, drawings.
 from trace_robot.trace import operators, propagators
 from trace_robot.trace.backward import Subgraph, Summary, backward, merge
 from trace_robot.trace.bundle import Bundle, bundle
-from trace_robot.trace.compat import GRAPH
 from trace_robot.trace.constraints import Bounds, Choices, Constraint, convert, fixed
 from trace_robot.trace.errors import BackwardError, ExecutionError, RecordError, TraceMissingInputsError
 from trace_robot.trace.module import (
@@ -29,6 +28,7 @@ from trace_robot.trace.module import (
     to_data,
 )
 from trace_robot.trace.node_types import ExceptionNode, MessageNode, Node, ParameterNode
+from trace_robot.trace.propagators import GRAPH
 from trace_robot.trace.serialization import Record, from_records, to_records
 from trace_robot.trace.state import is_tracing, stop_tracing
 from trace_robot.trace.wrapping import node

@@ -3,17 +3,22 @@
 Feedback is handed on as whole Subgraphs (the default, the paper's Minimal Trace Propagator) or, with a
 Propagator of the user's, operation by operation: backward message passing, as of gradients in autodiff. The
 method is attached to Node here, since it needs everything that is built on nodes.
+
+At the end are GRAPH and three helpers that users of the published package import. There GRAPH is a global registry that
+holds every node. Here no registry exists; what is left is to restart the names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from trace_robot.trace.backward import Subgraph, backward, merge
 from trace_robot.trace.errors import BackwardError
 from trace_robot.trace.node import ancestors
 from trace_robot.trace.node_types import MessageNode, Node, ParameterNode
+from trace_robot.trace.operation import restart
+from trace_robot.trace.state import is_tracing
 from trace_robot.trace.visualize import Drawing, draw
 
 __all__ = ["GraphPropagator", "Propagator", "Subgraph", "SumPropagator", "TraceGraph", "node_backward"]
@@ -178,3 +183,45 @@ def _pass_messages(output: Node, feedback: Any, propagator: Propagator) -> None:
             node.zero_feedback()  # results keep none, or parameters would keep the graph of every episode
             for parent in dict.fromkeys(node._parents):
                 parent._add_feedback(node, messages[parent])
+
+
+class Graph:
+    """The published GRAPH. A graph lives as long as its output is referenced."""
+
+    @property
+    def TRACE(self) -> bool:  # noqa: N802 - the published name
+        return is_tracing()
+
+    def clear(self) -> None:
+        """Let the numbers in names begin at 0 again."""
+        restart()
+
+
+GRAPH = Graph()
+
+
+def contain(container: Iterable[Any], node: Any) -> bool:
+    """Return whether a node is in a container, by identity.
+
+    Args:
+        container: nodes or other objects.
+        node: an equal one is not enough; ``in`` would compare values.
+    """
+    return any(item is node for item in container)
+
+
+def sum_feedback(nodes: Iterable[Node]) -> Subgraph:
+    """Return the union of the Subgraphs that ``backward`` brought to ``nodes``."""
+    return merge(subgraph for node in nodes for subgraphs in node.feedback.values() for subgraph in subgraphs)
+
+
+def for_all_methods(decorator: Callable[[Any], Any]) -> Callable[[type], type]:
+    """Return a class decorator that decorates every method but the special ones."""
+
+    def decorate(cls: type) -> type:
+        for name, value in list(vars(cls).items()):
+            if callable(value) and not name.startswith("__"):
+                setattr(cls, name, decorator(value))
+        return cls
+
+    return decorate
