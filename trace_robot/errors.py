@@ -175,7 +175,7 @@ class ChangedRunError(RunError):
 
 
 class AgentLeftError(RunError):
-    """The agent that a run takes its controllers from has gone; another may go on."""
+    """The agent that a run takes its controllers from has gone."""
 
 
 def error_of(name: str, text: str) -> TraceRobotError:

@@ -107,7 +107,7 @@ def test_a_search_begins_with_a_policy_that_has_nothing_trainable(optimizer: str
     assert "return [1.0] * 4" not in found
 
 
-def test_constants_of_a_fixed_act_are_tuned_where_nothing_is_said_of_the_optimizer(tmp_path: Path) -> None:
+def test_constants_of_a_fixed_act_are_tuned_where_no_optimizer_is_named(tmp_path: Path) -> None:
     tuned = Policy.from_text("GAIN = 0.5\n\n\ndef act(observation):\n    return [GAIN] * 4\n", "tuned")
     assert optimize("point-mass", policy=tuned, out=tmp_path / "run", **LITTLE).optimizer == "cma"
 

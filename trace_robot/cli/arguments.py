@@ -228,7 +228,7 @@ def add_episodes(command: argparse.ArgumentParser, default: int, what: str) -> N
         type=non_negative_integer,
         default=0,
         metavar="S",
-        help="seed of the initial conditions and of the search (default 0)",
+        help=f"seed of the initial conditions{'' if default else ' and of the search'} (default 0)",
     )
 
 

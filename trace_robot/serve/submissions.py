@@ -242,7 +242,7 @@ class Submissions:
         while self._waiting is None and not self._gone:
             left = math.inf if self._seconds is None else self._began + self._seconds - time.monotonic()
             if left <= 0:
-                raise BudgetExceededError(budget_spent("seconds", self._seconds))
+                raise BudgetExceededError(budget_spent("seconds", self._seconds or 0.0))
             self._changed.wait(min(left, SIGNALS))
 
     def _refusal(self) -> SubmissionError | None:
