@@ -39,8 +39,6 @@ TYPED_ONLY = (
     "bench",
     "stress",
     "video",
-    "sandbox",
-    "check-env",
 )
 
 

@@ -7,6 +7,7 @@ import inspect
 import linecache
 import re
 import shlex
+import shutil
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from helpers.interpreters import create
-from trace_robot.cli.main import create_parser
+from trace_robot.cli.main import create_parser, main
 from trace_robot.env.registry import describe
 from trace_robot.errors import TraceRobotError
 from trace_robot.policy import Policy
@@ -32,6 +33,8 @@ OTHER_PROGRAMS = {
     "python3.10": {"-m"},
     "~/robosuite/bin/pip": {"install"},
 }  # whose arguments are not ours to check
+# What commands of the guide need nothing but runs for; the others take a model, minutes or a robot.
+LOOKING = ("runs", "show", "compare", "diff", "prompt", "graph", "report", "rename", "tag", "rm", "policies")
 # 150 for all others: a map is looked up, not read, and what safety promises stands in one place.
 LONGEST = {"architecture.md": 200, "safety.md": 180}
 ARM = """
@@ -119,6 +122,30 @@ def test_every_command_can_be_typed(
         extras = re.findall(r"trace-robot\[(\w+)\]", command)
         project = (ROOT / "pyproject.toml").read_text()
         assert all(re.search(rf"^{extra} = \[", project, re.M) for extra in extras)
+
+
+def looking() -> list[str]:
+    """Return the commands of the guide that look at runs and at what there is, or keep them in order."""
+    every = dict.fromkeys(command for path in GUIDE for command in commands(path))
+    return [line for line in every if line.startswith("trace-robot ") and shlex.split(line)[1] in LOOKING]
+
+
+@pytest.mark.parametrize("line", looking())
+def test_every_command_that_looks_at_runs_can_be_run(
+    line: str,
+    tmp_path: Path,
+    make_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if line.endswith(".svg") and shutil.which("dot") is None:
+        pytest.skip("graphviz is missing")
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "other", "pick", "tuned"):
+        make_run(Path("rollouts") / "runs", name, iterations=4)
+    arguments = shlex.split(line)[1:] + ["--yes"] * line.startswith("trace-robot rm ")
+    assert main(arguments) == 0
+    assert capsys.readouterr().out
 
 
 def test_a_command_that_cannot_be_typed_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
