@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trace_robot.cli.main import main
@@ -233,6 +233,7 @@ def test_every_worker_gets_an_equal_part_of_one_controllers_episodes(
     assert [len(batches.next()) for _ in range(len(batches))] == sizes
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from("ab"), st.sampled_from(["x", "y", None]), st.booleans()), max_size=300
