@@ -17,10 +17,15 @@ from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw, parts, pertu
 from trace_robot.spec import Array
 
 Value = tuple[float, float]
+WORST: Value = (-math.inf, -math.inf)
 Scored = Sequence[tuple[FeedbackLaw, "LawScore"]]
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
+LONG = (
+    500  # decisions of an episode from which on fewer conditions are enough: each shows more, and costs more
+)
+FEWEST_CONDITIONS = 2  # of a long episode
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3  # perturbations of a law
 PERTURBED = 16  # conditions that each of them runs on
@@ -130,6 +135,10 @@ class LawEvaluation:
             for reward, steps, success in episodes
         ]
 
+    def conditions(self, count: int) -> int:
+        """Return how many conditions take the place of ``count``, fewer where episodes are long."""
+        return max(min(count, FEWEST_CONDITIONS), round(count * min(1.0, LONG / max(self.horizon, 1))))
+
     def number(self) -> int:
         """Return the next number of a candidate."""
         self.count += 1
@@ -188,6 +197,11 @@ class LawFinalists:
     random: np.random.Generator
     list: list[LawFinalist] = field(default_factory=list)
 
+    def some(self, purpose: slice) -> tuple[int, ...]:
+        """Return the conditions of a purpose."""
+        seeds = self.seeds[purpose]
+        return seeds[: self.evaluation.conditions(len(seeds))]
+
     def value(self, finalist: LawFinalist) -> Value:
         """Return what finalists are ranked by."""
         return self.evaluation.judge.value(finalist.score)
@@ -212,7 +226,7 @@ class LawFinalists:
             structures: of each law.
             vectors: that each structure made the law of.
         """
-        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
+        scores = yield from self.evaluation.run(laws, self.some(CHOOSE), "on conditions to choose on")
         new = [
             LawFinalist(self.evaluation.number(), law, score, structure.name, structure, vector.copy())
             for law, score, structure, vector in zip(laws, scores, structures, vectors, strict=True)
@@ -253,9 +267,8 @@ class LawFinalists:
         """Return the law that succeeds most often when perturbed, the shortest of equals."""
         able = list(dict.fromkeys(able))
         noisy = [perturbed(finalist.law, self.random) for finalist in able for _ in range(COPIES)]
-        scores = yield from self.evaluation.run(
-            noisy, self.seeds[CHOOSE][:PERTURBED], "its numbers disturbed"
-        )
+        seeds = self.seeds[CHOOSE][: self.evaluation.conditions(PERTURBED)]
+        scores = yield from self.evaluation.run(noisy, seeds, "its numbers disturbed")
         shares = [
             sum(float(score.successes.mean()) for score in scores[k * COPIES : (k + 1) * COPIES])
             for k in range(len(able))
@@ -281,7 +294,7 @@ class LawFinalists:
         """Return the laws that lose acceptably little, with their scores, the best first."""
         if not laws:
             return []
-        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "something left out")
+        scores = yield from self.evaluation.run(laws, self.some(CHOOSE), "something left out")
         judge = self.evaluation.judge
         pairs = zip(laws, scores, strict=True)
         acceptable = [pair for pair in pairs if judge.is_acceptable_loss(pair[1], original)]
@@ -291,7 +304,7 @@ class LawFinalists:
         """Return whether a law solves the task on conditions that nothing was chosen on."""
         judge = self.evaluation.judge
         (score,) = yield from self.evaluation.run(
-            [finalist.law], self.seeds[CONFIRM], "on conditions to confirm on"
+            [finalist.law], self.some(CONFIRM), "on conditions to confirm on"
         )
         return judge.solves(finalist.score + score, MARGIN) and judge.solves(score, 0.0)
 
@@ -318,7 +331,7 @@ class CmaRestart:
         self.strategy: Any = None if start is None else self._start(start)
         self.known = np.zeros(structure.count) if known is None else known
         self.generations = 0
-        self.value: Value = (-math.inf, -math.inf)
+        self.began = self.value = WORST
         self._vectors: list[Array] = []
 
     @property

@@ -15,6 +15,7 @@ from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
 from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
 from trace_robot.search.feedback_law.evaluation import (
+    WORST,
     CmaRestart,
     LawEvaluation,
     LawFinalist,
@@ -35,8 +36,8 @@ HALVED, LEAST = (
     (2, 4),
     2,
 )  # generations of the sparse rung after which the better half goes on, of this many at least
-WORST: Value = (-math.inf, -math.inf)
 STALE = 2  # rungs without a better law after which a race is given up
+CLOSED = 0.75  # of what is missing to a solution, up to which it must get for sparse feedback to go on alone
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
@@ -103,7 +104,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         return standing.successes / (standing.conditions + 1), mean
 
     def _outdoes(self, standing: Standing, champion: LawFinalist) -> bool:
-        if self.solution is not None or standing.conditions < FEWEST:
+        if self.solution is not None or standing.conditions < self.evaluation.conditions(FEWEST):
             return False
         score, candidate = champion.score, standing.candidate
         known = Standing(candidate, len(score.returns), int(score.successes.sum()))
@@ -132,6 +133,8 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             ]
             if begun:
                 restarts += yield from self._rung(begun, 1, 0)
+            if sparse and restarts and self.solution is None:
+                yield from self._continued(restarts[0])
             if self.solution is not None:
                 return
         ranked = sorted(restarts, key=lambda restart: restart.value, reverse=True)
@@ -190,6 +193,17 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             if not restarts or stale >= STALE:
                 return
 
+    def _continued(self, best: CmaRestart) -> Steps[None]:
+        """Run the best of the sparse restarts further while it gets on: it is small, and may be all that is needed."""
+        before = self._gap(best.began)
+        while self.solution is None and not best.over and self._gap(best.value) < CLOSED * before:
+            before = self._gap(best.value)
+            yield from self._rung([best], 1, 1)
+
+    def _gap(self, value: Value) -> float:
+        """Return how much is missing to a solution."""
+        return (1.0 if self.spec.return_threshold is None else self.spec.return_threshold) - value[0]
+
     def _leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
         """Return the best finalist: of those that are not sparse, if there are any."""
         dense = [one for one in self.finalists.ranked if one.structure is None or not one.structure.sparse]
@@ -205,7 +219,8 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         self.phase = f"race {race}: {len(restarts)} climbs, {restarts[0].structure.name}"
         sparse = all(restart.structure.sparse for restart in restarts)
         for number in range(1, 1 + RUNGS[min(rung, len(RUNGS) - 1)]):
-            best = yield from self._generation(restarts, min(FEWEST + 2 * max(rung - 1, 0), MOST))
+            conditions = self.evaluation.conditions(min(FEWEST + 2 * max(rung - 1, 0), MOST))
+            best = yield from self._generation(restarts, conditions)
             if sparse and any(map(self._succeeds, best)):
                 break
             if sparse and number in HALVED and len(best) == len(restarts):
@@ -292,7 +307,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
 
     def _succeeds(self, value: Value) -> bool:
         """Return whether a value on few conditions is as good as that of a solution."""
-        return value[0] >= (1.0 if self.spec.return_threshold is None else self.spec.return_threshold)
+        return self._gap(value) <= 0.0
 
     def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[list[Value]]:
         """Run one generation of each restart, all on the same random conditions.
@@ -318,6 +333,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             final = [WORST if value is None else value for value in group]
             tried = sorted((value for value in final if value != WORST), reverse=True) or [WORST]
             good.append(tried[len(tried) // 4])
+            restart.began = restart.began if restart.generations else good[-1]
             # Where all do the same, such as nothing, others are drawn.
             same = restart.sifts and len({*tried}) == 1
             restart.tell([WORST] * len(final) if same else final)
