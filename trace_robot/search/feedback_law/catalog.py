@@ -218,8 +218,12 @@ def _of_places(features: Features, actions: int) -> list[AnyStructure]:
             size, speed = (max(features.sizes[i] for i in numbers) for numbers in (part, rates))
             products = [(table.add(Quantity("number", i), size),) for i in part]
             products += [(table.add(Quantity("number", i), speed),) for i in rates]
-            dense = table.structure("linear feedback of a place, axes alike", actions, tuple(products))
-            made.append(SharedAxes(dense, len(part)))
+            name, axes = "linear feedback of a place", len(part)
+            made.append(SharedAxes(table.structure(f"{name}, axes alike", actions, tuple(products)), axes))
+            if axes == actions:
+                own = tuple((products[k], products[axes + k]) for k in range(axes))
+                plain = table.structure(f"{name}, an axis each", actions, (), own=own)
+                made.append(replace(plain, sparse=True))
     return made
 
 
