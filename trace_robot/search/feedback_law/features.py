@@ -100,8 +100,10 @@ def _turning(
 ) -> list[tuple[int, ...]]:
     """Return the angles that may be those of a chain's joints: numbers in rad, else cosines and sines."""
     parts = [part for part in spec.observation if part.unit == "rad"]
-    plain = [(i,) for part in parts for i in range(part.start, part.stop) if i in moving]
-    return (plain or list(pairs))[:LINKS]
+    plain: list[tuple[int, ...]] = [
+        (i,) for part in parts for i in range(part.start, part.stop) if i in moving
+    ]
+    return (plain or [*pairs])[:LINKS]
 
 
 def _links(
