@@ -56,6 +56,7 @@ class LawRunner:
         "_synergies",
         "_taken",
         "_turned",
+        "finished",
         "inner",
     )
 
@@ -67,6 +68,7 @@ class LawRunner:
         """
         check(law, spec)
         self._decisions = decisions or -1
+        self.finished = False
         kinds = list(enumerate(law.quantities))
         self._columns = [0 if quantity.kind == "action" else quantity.index for quantity in law.quantities]
         self._angles = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "angle"]
@@ -89,14 +91,10 @@ class LawRunner:
         self._hysteresis = law.hysteresis
         self.inner = False
 
-    @property
-    def finished(self) -> bool:
-        """Whether the episode is to end here."""
-        return self._decisions == 0
-
     def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
         """Return the action, (action_size,) float32, within the bounds."""
         self._decisions -= 1
+        self.finished = self._decisions == 0
         seen: Numbers = observation.tolist()
         numbers = [seen[i] for i in self._columns]
         for i, sine in self._angles:
