@@ -140,7 +140,7 @@ def test_where_a_place_is_seen_laws_are_searched_and_no_gait() -> None:
 
 
 def test_an_episode_of_a_law_ends_after_its_decisions_and_the_data_says_so() -> None:
-    data = {**STORED["law"], "decisions": 3}
+    data: dict[str, Any] = {**STORED["law"], "decisions": 3}
     controller = load_controller(data)
     assert controller.to_data()["decisions"] == 3
     assert "decisions" not in load_controller(STORED["law"]).to_data()

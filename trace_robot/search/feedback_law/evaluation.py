@@ -27,9 +27,7 @@ Scored = Sequence[tuple[FeedbackLaw, LawScore]]
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
-LONG = (
-    500  # decisions of an episode from which on fewer conditions are enough: each shows more, and costs more
-)
+LONG = 1000  # decisions of an episode from which on fewer conditions do: each shows more, and costs more
 FEWEST_CONDITIONS = 2  # of a long episode
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3  # perturbations of a law
@@ -81,11 +79,11 @@ class LawEvaluation:
     @property
     def is_long(self) -> bool:
         """Whether an episode is long, so that conditions are saved."""
-        return self.horizon > LONG
+        return self.horizon >= LONG
 
     def conditions(self, count: int) -> int:
         """Return how many conditions take the place of ``count``, fewer where episodes are long."""
-        return max(min(count, FEWEST_CONDITIONS), round(count * min(1.0, LONG / max(self.horizon, 1))))
+        return max(FEWEST_CONDITIONS, round(count * LONG / (2 * self.horizon))) if self.is_long else count
 
     def number(self) -> int:
         """Return the next number of a candidate."""
