@@ -106,6 +106,20 @@ ENVIRONMENTS = [
         PUSH,
     ),
     _environment(
+        "cartpole-balance_sparse",
+        "Keep the pole upright and the cart near the middle of the track; the reward is 1 while the cosine is at least"
+        " 0.995 and the cart within 25 cm, else 0.",
+        CARTPOLE,
+        PUSH,
+    ),
+    _environment(
+        "cartpole-swingup_sparse",
+        "Swing up the pole, which hangs from the cart, then keep it upright; the reward is 1 while the cosine is at"
+        " least 0.995 and the cart within 25 cm of the middle, else 0.",
+        CARTPOLE,
+        PUSH,
+    ),
+    _environment(
         "pendulum-swingup",
         "Swing the pendulum up and keep it within 8 degrees of upright, with a torque too weak to lift it at once.",
         {
@@ -152,20 +166,29 @@ ENVIRONMENTS = [
         FINGER,
         [part("torques", 2, "", "of the proximal and distal joint, 1 is 30 N m and 15 N m")],
     ),
-    _environment(
-        "finger-turn_easy",
-        "Turn the spinner with the finger so that its tip is in the target, and keep it there.",
-        {**FINGER, **TURN},
-        [part("torques", 2, "", "of the proximal and distal joint, 1 is 30 N m and 15 N m")],
+    *(
+        _environment(
+            f"finger-turn_{size}",
+            "Turn the spinner with the finger so that its tip is in the target, and keep it there.",
+            {**FINGER, **TURN},
+            [part("torques", 2, "", "of the proximal and distal joint, 1 is 30 N m and 15 N m")],
+        )
+        for size in ("easy", "hard")
     ),
-    _environment(
-        "point_mass-easy",
-        "Move the mass to the target at 0, 0 and keep it there, with little force.",
-        {
-            "position": [part("position", 2, "m", "x and y; the target's radius is 1.5 cm")],
-            "velocity": [part("velocity", 2, "m/s")],
-        },
-        [part("forces", 2, "", "along x and y, through tendons of gear 0.1")],
+    *(
+        _environment(
+            f"point_mass-{size}",
+            "Move the mass to the target at 0, 0 and keep it there, with little force.",
+            {
+                "position": [part("position", 2, "m", "x and y; the target's radius is 1.5 cm")],
+                "velocity": [part("velocity", 2, "m/s")],
+            },
+            [part("forces", 2, "", directions)],
+        )
+        for size, directions in (
+            ("easy", "along x and y, through tendons of gear 0.1"),
+            ("hard", "along two directions that differ in each episode, through tendons of gear 0.1"),
+        )
     ),
     _environment(
         "manipulator-bring_ball",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from trace_robot.search.controller import KINDS, DataController, load_controller
 from trace_robot.search.feedback_law import Feedback, FeedbackLaw, Quantity, Sum
 from trace_robot.search.feedback_law.controller import LawController
 from trace_robot.search.feedback_law.search import FeedbackLawSearch
+from trace_robot.search.gait.search import GaitSearch
 from trace_robot.search.staged import Stage, StagedProgram, Waypoint
 from trace_robot.search.staged.controller import StagedController
 from trace_robot.search.staged.search import StagedSearch
@@ -118,6 +120,36 @@ def test_which_search_suits_an_environment_is_asked_of_the_searches() -> None:
         search = search_for(spec).begin(spec, conditions, episodes=3, confirm=4, seed=0, budget=None)
         assert type(search) is search_for(spec)
     assert asked == [7, 256]
+
+
+def test_where_a_place_is_seen_laws_are_searched_and_no_gait() -> None:
+    swims = TaskSpec(
+        name="anything",
+        instruction="do something",
+        observation=(Field("seen", 0, 2, "rad"), Field("rates", 2, 4, "rad/s")),
+        action=(Field("torques", 0, 2),),
+        observation_size=4,
+        low=(-1.0, -1.0),
+        high=(1.0, 1.0),
+        horizon=1000,
+        return_threshold=900.0,
+    )
+    assert search_for(swims) is GaitSearch
+    place = (Field("target_from_tip", 0, 2, "m"), Field("rates", 2, 4, "rad/s"))
+    assert search_for(replace(swims, observation=place)) is FeedbackLawSearch
+
+
+def test_an_episode_of_a_law_ends_after_its_decisions_and_the_data_says_so() -> None:
+    data: dict[str, Any] = {**STORED["law"], "decisions": 3}
+    controller = load_controller(data)
+    assert controller.to_data()["decisions"] == 3
+    assert "decisions" not in load_controller(STORED["law"]).to_data()
+    runner = controller.start(PLAIN)
+    finished = []
+    for _ in range(3):
+        finished.append(runner.finished)
+        runner(np.zeros(PLAIN.observation_size))
+    assert [*finished, runner.finished] == [False, False, False, True]
 
 
 def test_running_controllers_as_data_loads_no_search() -> None:

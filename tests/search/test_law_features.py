@@ -11,6 +11,7 @@ import pytest
 from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
 from trace_robot.search.feedback_law.controller import LawRunner
 from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
+from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Sum
 from trace_robot.search.feedback_law.structures import LowRank, Synergic
 from trace_robot.spec import Array, Field, TaskSpec
 
@@ -324,3 +325,63 @@ def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> Non
             [(tip(angles + step) - tip(angles - step)) / 2e-6 for step in np.eye(2) * 1e-6], axis=1
         )
         np.testing.assert_allclose(law(row), jacobian.T @ error, atol=1e-3)
+
+
+def arm(seed: int, *, angles: bool = True, third: float = 0.0) -> Array:
+    """Return random motion of a planar arm of two links of 0.3 and 0.2 m, the second one bent by 90 degrees.
+
+    0, 1 cosines and 2, 3 sines of its joints, or their angles in 0 and 1; 4, 5 the goal seen from the tip. ``third``:
+    by how much the goal moves.
+    """
+    random = np.random.default_rng(seed)
+    joints = (
+        random.uniform(-2, 2, 2) + np.cumsum(np.cumsum(random.standard_normal((200, 2)), axis=0), 0) * 0.003
+    )
+    first, second = joints[:, 0], joints[:, 0] + joints[:, 1]
+    tip = np.stack(
+        (0.3 * np.cos(first) - 0.2 * np.sin(second), 0.3 * np.sin(first) + 0.2 * np.cos(second)), axis=1
+    )
+    else_moved = np.cumsum(random.standard_normal(200)) * third
+    shown = joints if angles else np.concatenate((np.cos(joints), np.sin(joints)), axis=1)
+    goal = random.uniform(-0.3, 0.3, 2) + np.stack((else_moved, 0 * else_moved), axis=1)
+    return np.concatenate((np.pad(shown, ((0, 0), (0, 4 - shown.shape[1]))), goal - tip), axis=1)
+
+
+def arm_spec(angles: bool) -> TaskSpec:
+    shown = (Field("joints", 0, 2, "rad"),) if angles else (Field("cosines", 0, 2), Field("sines", 2, 4))
+    return replace(SPEC, observation=(*shown, Field("goal_from_tip", 4, 6, "m")), observation_size=6)
+
+
+@pytest.mark.parametrize("angles", [True, False])
+def test_the_links_of_a_planar_arm_are_found_and_pull_its_tip_to_the_goal(angles: bool) -> None:
+    spec = arm_spec(angles)
+    episodes = [probe_features(spec, arm(seed, angles=angles)) for seed in range(4)]
+    (chain,) = Features.of(spec, episodes).chains
+    assert chain.vector == (4, 5)
+    assert np.allclose(chain.links, [(-0.3, 0.0), (0.0, -0.2)], atol=0.01), "of the goal seen from the tip"
+    quantities, pulls = chain.pulls()
+    joints, error = np.array([0.4, 1.1]), np.array([0.05, -0.02])
+    observation = np.array([*joints, 0, 0, *error] if angles else [*np.cos(joints), *np.sin(joints), *error])
+    law = FeedbackLaw(
+        quantities,
+        Feedback(tuple(Sum(((len(quantities) + k,),), (10.0,)) for k in range(2))),
+        synergies=pulls,
+    )
+    pulled = LawRunner(law, spec)(observation) / 10.0
+
+    def far(joints: Array) -> float:
+        first, second = joints[0], joints[0] + joints[1]
+        tip = np.array(
+            [0.3 * np.cos(first) - 0.2 * np.sin(second), 0.3 * np.sin(first) + 0.2 * np.cos(second)]
+        )
+        return float(np.sum((tip - start - error) ** 2)) / 2
+
+    start = np.array([0.3 * np.cos(0.4) - 0.2 * np.sin(1.5), 0.3 * np.sin(0.4) + 0.2 * np.cos(1.5)])
+    slopes = [(far(joints + step) - far(joints - step)) / 2e-4 for step in np.eye(2) * 1e-4]
+    assert np.allclose(pulled, -np.array(slopes), rtol=0.05), "down the slope of the squared distance"
+
+
+def test_a_vector_that_something_else_moves_as_well_is_no_end_of_a_chain() -> None:
+    spec = arm_spec(True)
+    episodes = [probe_features(spec, arm(seed, third=0.05)) for seed in range(4)]
+    assert Features.of(spec, episodes).chains == ()

@@ -15,10 +15,10 @@ import pytest
 import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import POOL
+from trace_robot.search.base import POOL, Judge, LawScore
 from trace_robot.search.feedback_law import FeedbackLaw, Quantity
 from trace_robot.search.feedback_law.catalog import structures
-from trace_robot.search.feedback_law.evaluation import CmaRestart, Judge, LawEvaluation, LawScore
+from trace_robot.search.feedback_law.evaluation import CmaRestart, LawEvaluation
 from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import Structure

@@ -69,6 +69,8 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
         *_of_errors(features, actions),
         *_in_body_frame(features, actions),
         *_of_moments(features, actions),
+        *_of_chains(features, actions),
+        *_of_places(features, actions),
     ]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
@@ -180,6 +182,48 @@ def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
         made.append(
             Synergic(f"feedback of moments{which}", quantities, moments, terms, tuple(scales), actions)
         )
+    return made
+
+
+def _of_chains(features: Features, actions: int) -> list[AnyStructure]:
+    """Return feedback of what each joint of a chain does for a vector that is to become 0.
+
+    That is the transposed Jacobian times the vector (Takegaki and Arimoto, as above). Probes have shown the links.
+    """
+    made: list[AnyStructure] = []
+    rates = features.rates[:MOST_RATES]
+    for number, chain in enumerate(features.chains, start=1):
+        quantities, pulls = chain.pulls()
+        reach = max(features.sizes[i] for i in chain.vector)
+        scales = [reach * sum(map(abs, sum(chain.links[k:], ()))) for k in range(len(pulls))]
+        scales += [features.sizes[i] for i in rates]
+        numbers = tuple(Quantity("number", i) for i in rates)
+        products = [(len(quantities) + len(rates) + k,) for k in range(len(pulls))]
+        products += [(len(quantities) + k,) for k in range(len(rates))]
+        name = "feedback of an error through a chain" + f", vector {number}" * (len(features.chains) > 1)
+        made.append(
+            Synergic(name, quantities + numbers, pulls, tuple(products), tuple(scales), actions, sparse=True)
+        )
+    return made
+
+
+def _of_places(features: Features, actions: int) -> list[AnyStructure]:
+    """Return proportional-derivative feedback of a place that is to become 0."""
+    table, made = _Table(features), list[AnyStructure]()
+    compared = {i for first, second in features.errors for i in (*first, *second)}
+    rate_of = {numbers[0]: rate for rate, numbers in features.rated.items() if len(numbers) == 1}
+    for part in features.parts:
+        rates = [rate_of[i] for i in part if i in rate_of]
+        if 2 <= len(part) == len(rates) <= 3 and not {*part} & compared:
+            size, speed = (max(features.sizes[i] for i in numbers) for numbers in (part, rates))
+            products = [(table.add(Quantity("number", i), size),) for i in part]
+            products += [(table.add(Quantity("number", i), speed),) for i in rates]
+            name, axes = "linear feedback of a place", len(part)
+            made.append(SharedAxes(table.structure(f"{name}, axes alike", actions, tuple(products)), axes))
+            if axes == actions:
+                own = tuple((products[k], products[axes + k]) for k in range(axes))
+                plain = table.structure(f"{name}, an axis each", actions, (), own=own)
+                made.append(replace(plain, sparse=True))
     return made
 
 

@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from trace_robot.search.feedback_law.features import probe_features
-from trace_robot.search.feedback_law.law import KEY, PROBE, Feedback, FeedbackLaw, Quantity, Sum, check
+from trace_robot.search.feedback_law.law import (
+    DECISIONS,
+    KEY,
+    PROBE,
+    Feedback,
+    FeedbackLaw,
+    Quantity,
+    Sum,
+    check,
+)
 from trace_robot.search.feedback_law.writer import write
 from trace_robot.spec import Array, TaskSpec
 
@@ -37,6 +46,7 @@ class LawRunner:
         "_angles",
         "_bounds",
         "_columns",
+        "_decisions",
         "_differences",
         "_filters",
         "_hysteresis",
@@ -46,13 +56,19 @@ class LawRunner:
         "_synergies",
         "_taken",
         "_turned",
+        "finished",
         "inner",
     )
-    finished = False
 
-    def __init__(self, law: FeedbackLaw, spec: TaskSpec) -> None:
-        """Begin an episode, or raise PolicyError if the law does not fit."""
+    def __init__(self, law: FeedbackLaw, spec: TaskSpec, decisions: int = 0) -> None:
+        """Begin an episode, of a number of decisions at most, 0 for no limit.
+
+        Raises:
+            PolicyError: the law does not fit.
+        """
         check(law, spec)
+        self._decisions = decisions or -1
+        self.finished = False
         kinds = list(enumerate(law.quantities))
         self._columns = [0 if quantity.kind == "action" else quantity.index for quantity in law.quantities]
         self._angles = [(i, quantity.other) for i, quantity in kinds if quantity.kind == "angle"]
@@ -77,6 +93,8 @@ class LawRunner:
 
     def __call__(self, observation: Array) -> npt.NDArray[np.float32]:
         """Return the action, (action_size,) float32, within the bounds."""
+        self._decisions -= 1
+        self.finished = self._decisions == 0
         seen: Numbers = observation.tolist()
         numbers = [seen[i] for i in self._columns]
         for i, sine in self._angles:
@@ -157,11 +175,12 @@ class LawController:
     """A feedback law behind the protocol ``search.controller.DataController``.
 
     probe: whether its episodes bring back what shows the features of the observation. Only a few do, since it
-    takes every pair of numbers into account.
+    takes every pair of numbers into account. decisions: after which its episodes end, 0 for none.
     """
 
     law: FeedbackLaw
     probe: bool = False
+    decisions: int = 0
     kind: ClassVar[str] = "law"
 
     @classmethod
@@ -172,16 +191,16 @@ class LawController:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> LawController:
         """Return the controller, or raise PolicyError."""
-        return cls(FeedbackLaw.from_data(data), bool(data.get(PROBE)))
+        return cls(FeedbackLaw.from_data(data), bool(data.get(PROBE)), int(data.get(DECISIONS, 0)))
 
     def to_data(self) -> dict[str, Any]:
-        """Return the law's data, with one more key if it is a probe."""
-        data = self.law.to_data()
-        return {**data, PROBE: True} if self.probe else data
+        """Return the law's data, with one more key if it is a probe, and if its episodes end early."""
+        data = self.law.to_data() | ({PROBE: True} if self.probe else {})
+        return {**data, DECISIONS: self.decisions} if self.decisions else data
 
     def start(self, spec: TaskSpec) -> LawRunner:
         """Begin an episode, or raise PolicyError."""
-        return LawRunner(self.law, spec)
+        return LawRunner(self.law, spec, self.decisions)
 
     def measures(
         self, spec: TaskSpec, observations: Array, rewards: Array, infos: Mapping[str, float]

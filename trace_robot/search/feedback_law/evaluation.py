@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,20 +10,28 @@ import numpy as np
 
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import Steps
+from trace_robot.search.base import WORST, Judge, LawScore, Steps, Value
 from trace_robot.search.feedback_law.catalog import AnyStructure
-from trace_robot.search.feedback_law.law import PROBE, FeedbackLaw, parts, perturbed, size, without_terms
+from trace_robot.search.feedback_law.law import (
+    DECISIONS,
+    PROBE,
+    FeedbackLaw,
+    parts,
+    perturbed,
+    size,
+    without_terms,
+)
 from trace_robot.spec import Array
 
-Value = tuple[float, float]
-Scored = Sequence[tuple[FeedbackLaw, "LawScore"]]
+Scored = Sequence[tuple[FeedbackLaw, LawScore]]
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
+LONG = 1000  # decisions of an episode from which on fewer conditions do: each shows more, and costs more
+FEWEST_CONDITIONS = 2  # of a long episode
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3  # perturbations of a law
 PERTURBED = 16  # conditions that each of them runs on
-LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
 # Of a restart without a start: its first generation is drawn at random, with weights of very different sizes.
 DRAWN = 4  # times as many laws as later generations have
 SIFTED = 128  # laws of a sparse structure, each on one condition, of which later generations' number is tried on more
@@ -32,73 +39,6 @@ DRAWS = 4  # such generations at most, while all laws do the same, such as nothi
 # The first step size of CMA-ES.
 NARROW, WIDER = 0.5, 2.0  # around doing nothing, for plain structures and for those with a switch
 SHARE = 0.3  # of the size of another start
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LawScore:
-    """What a law did: one return and one success a condition.
-
-    faulty: whether an episode of it ended with an error, as when numbers grow without bounds. details: of the
-    outcome, with the numbers of a probe.
-    """
-
-    returns: Array
-    successes: Array
-    faulty: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def __add__(self, other: LawScore) -> LawScore:
-        returns = np.concatenate((self.returns, other.returns))
-        successes = np.concatenate((self.successes, other.successes))
-        return LawScore(returns, successes, self.faulty or other.faulty)
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Decides which score is better, and which is good enough.
-
-    threshold: the return that counts as success; where there is one, the mean return decides. Without one the
-    share of successes does, and the mean return between equals.
-    """
-
-    threshold: float | None = None
-
-    def value(self, score: LawScore) -> Value:
-        """Return what laws are ranked by, larger is better, a faulty law is worst."""
-        if score.faulty:
-            return (-math.inf, -math.inf)
-        mean = float(score.returns.mean())
-        return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
-
-    def solves(self, score: LawScore, margin: float) -> bool:
-        """Return whether a score solves the task.
-
-        Args:
-            score: of some conditions.
-            margin: standard errors by which the mean return must be above the threshold; without a threshold
-                every episode must have succeeded.
-        """
-        if score.faulty or self.threshold is None:
-            return not score.faulty and bool(score.successes.all())
-        error = float(score.returns.std()) / math.sqrt(len(score.returns))
-        return float(score.returns.mean()) - margin * error >= self.threshold
-
-    def is_acceptable_loss(self, score: LawScore, original: LawScore) -> bool:
-        """Return whether a simplified law is good enough to replace the original.
-
-        It must solve the task, succeed as often, and keep at least LEAD of the original's margin over the return
-        threshold, if there is one.
-
-        Args:
-            score: of the simplified law.
-            original: of the law that it was made from, on the same conditions.
-        """
-        if not self.solves(score, 1.0) or score.successes.mean() < original.successes.mean():
-            return False
-        if self.threshold is None:
-            return True
-        lead = float(original.returns.mean()) - self.threshold
-        return float(score.returns.mean()) >= self.threshold + LEAD * lead
 
 
 class LawEvaluation:
@@ -111,15 +51,21 @@ class LawEvaluation:
         self.judge = Judge(threshold)
         self.horizon = horizon
         self.count = 0
+        self.decisions = 0  # after which the episodes that are asked for end, 0 for none
 
     def returns(self, outcome: Outcome) -> list[float]:
         """Return the return of each episode, one that failed extrapolated to the end.
 
         Where each decision costs something, a ball that is thrown off its plate at once would else have the best of
-        returns. Where a return counts as success, it is what it is.
+        returns. Where a return counts as success, it is what it is. An episode that was cut short goes on as it did.
         """
         details = outcome.details
         rewards = [float(reward) for reward in details["reward"]]
+        if self.decisions:
+            return [
+                reward * self.horizon / steps if steps == self.decisions else reward
+                for reward, steps in zip(rewards, details["steps"], strict=True)
+            ]
         if self.judge.threshold is not None or "steps" not in details:
             return rewards
         episodes = zip(rewards, details["steps"], details["success"], strict=True)
@@ -129,6 +75,15 @@ class LawEvaluation:
             else reward
             for reward, steps, success in episodes
         ]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether an episode is long, so that conditions are saved."""
+        return self.horizon >= LONG
+
+    def conditions(self, count: int) -> int:
+        """Return how many conditions take the place of ``count``, fewer where episodes are long."""
+        return max(FEWEST_CONDITIONS, round(count * LONG / (2 * self.horizon))) if self.is_long else count
 
     def number(self) -> int:
         """Return the next number of a candidate."""
@@ -149,8 +104,8 @@ class LawEvaluation:
         asked = []
         for law in laws:
             data = law.to_data()
-            if probe:
-                data[PROBE] = True
+            data |= {PROBE: True} if probe else {}
+            data |= {DECISIONS: self.decisions} if self.decisions else {}
             asked.append(
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
@@ -188,6 +143,11 @@ class LawFinalists:
     random: np.random.Generator
     list: list[LawFinalist] = field(default_factory=list)
 
+    def some(self, purpose: slice) -> tuple[int, ...]:
+        """Return the conditions of a purpose."""
+        seeds = self.seeds[purpose]
+        return seeds[: self.evaluation.conditions(len(seeds))]
+
     def value(self, finalist: LawFinalist) -> Value:
         """Return what finalists are ranked by."""
         return self.evaluation.judge.value(finalist.score)
@@ -212,7 +172,7 @@ class LawFinalists:
             structures: of each law.
             vectors: that each structure made the law of.
         """
-        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "on conditions to choose on")
+        scores = yield from self.evaluation.run(laws, self.some(CHOOSE), "on conditions to choose on")
         new = [
             LawFinalist(self.evaluation.number(), law, score, structure.name, structure, vector.copy())
             for law, score, structure, vector in zip(laws, scores, structures, vectors, strict=True)
@@ -253,9 +213,8 @@ class LawFinalists:
         """Return the law that succeeds most often when perturbed, the shortest of equals."""
         able = list(dict.fromkeys(able))
         noisy = [perturbed(finalist.law, self.random) for finalist in able for _ in range(COPIES)]
-        scores = yield from self.evaluation.run(
-            noisy, self.seeds[CHOOSE][:PERTURBED], "its numbers disturbed"
-        )
+        seeds = self.seeds[CHOOSE][: self.evaluation.conditions(PERTURBED)]
+        scores = yield from self.evaluation.run(noisy, seeds, "its numbers disturbed")
         shares = [
             sum(float(score.successes.mean()) for score in scores[k * COPIES : (k + 1) * COPIES])
             for k in range(len(able))
@@ -281,7 +240,7 @@ class LawFinalists:
         """Return the laws that lose acceptably little, with their scores, the best first."""
         if not laws:
             return []
-        scores = yield from self.evaluation.run(laws, self.seeds[CHOOSE], "something left out")
+        scores = yield from self.evaluation.run(laws, self.some(CHOOSE), "something left out")
         judge = self.evaluation.judge
         pairs = zip(laws, scores, strict=True)
         acceptable = [pair for pair in pairs if judge.is_acceptable_loss(pair[1], original)]
@@ -291,7 +250,7 @@ class LawFinalists:
         """Return whether a law solves the task on conditions that nothing was chosen on."""
         judge = self.evaluation.judge
         (score,) = yield from self.evaluation.run(
-            [finalist.law], self.seeds[CONFIRM], "on conditions to confirm on"
+            [finalist.law], self.some(CONFIRM), "on conditions to confirm on"
         )
         return judge.solves(finalist.score + score, MARGIN) and judge.solves(score, 0.0)
 
@@ -318,18 +277,14 @@ class CmaRestart:
         self.strategy: Any = None if start is None else self._start(start)
         self.known = np.zeros(structure.count) if known is None else known
         self.generations = 0
-        self.value: Value = (-math.inf, -math.inf)
+        self.spread = 0.0  # powers of 10 by which drawn numbers differ, one by one
+        self.began = self.value = WORST
         self._vectors: list[Array] = []
 
     @property
     def population(self) -> int:
         """Laws of a generation, four more than the usual 4 + 3 ln(n): returns are noisy."""
         return 8 + int(3 * np.log(self.structure.count + 1))
-
-    @property
-    def sifts(self) -> bool:
-        """Whether its next generation is drawn, and tried on one condition first."""
-        return self.strategy is None and self.structure.sparse
 
     @property
     def mean(self) -> FeedbackLaw:
@@ -344,8 +299,10 @@ class CmaRestart:
     def ask(self) -> list[FeedbackLaw]:
         """Return the laws of the next generation."""
         if self.strategy is None:
-            count = max(DRAWN * self.population, SIFTED) if self.sifts else DRAWN * self.population
+            count = max(DRAWN * self.population, SIFTED if self.structure.sparse or self.spread else 0)
             wide = self.structure.drawn(self.random, count)
+            if self.spread:
+                wide = wide * 10.0 ** self.random.uniform(-self.spread, self.spread, wide.shape)
             wide = np.where(self.known != 0.0, self.known, wide)
             self._vectors = list(wide)
         else:

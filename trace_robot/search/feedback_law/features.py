@@ -7,15 +7,16 @@ search puts several together (``Features``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 
+from trace_robot.search.feedback_law.law import Product, Quantity, Sum, rounded
 from trace_robot.spec import Array, TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_")
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "link_")
 ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
 LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
@@ -23,6 +24,8 @@ MOST = 0.6  # share of episodes in which that must hold: in some, little happens
 PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few structures
 HEADING = 0.5  # size in rad from which an angle turns enough to be a heading
 LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
+LINKS = 3  # of a chain, at most
+RIGID = 0.05  # share of the motion of a vector that the links of a chain may leave unexplained
 
 
 Part = tuple[int, ...]
@@ -53,7 +56,7 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
         size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
         between two decisions. apart_I_J: of the difference of numbers of comparable parts. circle_I_J: 1 if the
         squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
-        of the angle at I and K, the change for each unit of J.
+        of the angle at I and K, the change for each unit of J. link_N_X_Y_K: see ``_links``.
     """
     shown = [index for part in spec.observation for index in range(part.start, part.stop)]
     numbers: dict[str, float] = {}
@@ -87,7 +90,60 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
             for places in (keys[int(k)] for k in np.flatnonzero(alike(middle))):
                 if j not in places and abs(slope := _slope(changes[places], middle)) > 0.0:
                     numbers["_".join(map(str, ("rate", j, *places)))] = slope
+        pairs = _disjoint(sorted(key for key in keys if len(key) == 2))
+        numbers |= _links(spec, observations, _turning(spec, pairs, moving), moving)
     return numbers
+
+
+def _turning(
+    spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
+) -> list[tuple[int, ...]]:
+    """Return the angles that may be those of a chain's joints: numbers in rad, else cosines and sines."""
+    parts = [part for part in spec.observation if part.unit == "rad"]
+    plain: list[tuple[int, ...]] = [
+        (i,) for part in parts for i in range(part.start, part.stop) if i in moving
+    ]
+    return (plain or [*pairs])[:LINKS]
+
+
+def _links(
+    spec: TaskSpec, observations: Array, joints: Sequence[tuple[int, ...]], moving: Collection[int]
+) -> dict[str, float]:
+    """Return link_N_X_Y_K: what the links of a planar chain of N joints are in vector X, Y, which they move.
+
+    Each joint turns all links behind it, so that link k points along the sum of the first k angles. Link k adds
+    2 k and 2 k + 1: how far it reaches along that direction and to its left. They are a linear regression of the
+    vector's changes on the joints' (the kinematic calibration of a chain), where it explains all of them.
+
+    Args:
+        spec: the environment.
+        observations: (T + 1, observation_size), flat.
+        joints: the numbers that are an angle each, or its cosine and sine.
+        moving: the numbers that change.
+    """
+    found: dict[str, float] = {}
+    vectors = [
+        (part.start, part.start + 1) for part in spec.observation if (part.size, part.unit) == (2, "m")
+    ]
+    if not joints or not (vectors := [vector for vector in vectors if {*vector} <= {*moving}]):
+        return found
+    rows = [
+        observations[:, joint[0]]
+        if len(joint) == 1
+        else np.unwrap(np.arctan2(observations[:, joint[1]], observations[:, joint[0]]))
+        for joint in joints
+    ]
+    angles = np.cumsum(rows, axis=0)
+    middle, change = (angles[:, 1:] + angles[:, :-1]) / 2, np.diff(angles)
+    cosine, sine = np.cos(middle) * change, np.sin(middle) * change
+    columns = np.concatenate([np.stack((-sine, -cosine), 1), np.stack((cosine, -sine), 1)], axis=2)
+    columns = columns.reshape(2 * len(joints), -1).T
+    for x, y in vectors:
+        moved = np.diff(observations[:, [x, y]], axis=0).T.ravel()
+        links, *_ = np.linalg.lstsq(columns, moved, rcond=None)
+        if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
+            found |= {f"link_{len(joints)}_{x}_{y}_{k}": float(link) for k, link in enumerate(links)}
+    return found
 
 
 def _alike(changes: Array) -> Callable[[Array], Array]:
@@ -119,6 +175,49 @@ def _slope(change: Array, rate: Array) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """A planar chain of links: what it moves, its joints, and its links.
+
+    vector: numbers of the vector that moves. joints: of each angle the number, or cosine and sine. links: how far each
+    one reaches along the sum of the angles up to its own, and to the left of that.
+    """
+
+    vector: tuple[int, int]
+    joints: tuple[tuple[int, ...], ...]
+    links: tuple[tuple[float, float], ...]
+
+    def pulls(self) -> tuple[tuple[Quantity, ...], tuple[Sum, ...]]:
+        """Return what each joint does against the vector: minus the transposed Jacobian times it.
+
+        Of sums of angles the cosine and sine are sums of products of theirs.
+        """
+        quantities = [Quantity("number", i) for i in self.vector]
+        cosines: list[list[tuple[float, Product]]] = []
+        sines: list[list[tuple[float, Product]]] = []
+        for joint in self.joints:
+            place, plain = len(quantities), len(joint) == 1
+            quantities.append(Quantity("cosine" if plain else "number", joint[0]))
+            quantities.append(Quantity("sine" if plain else "number", joint[-1]))
+            cosine, sine = (cosines[-1], sines[-1]) if cosines else ([(1.0, ())], [])
+            cosines.append(_times(cosine, 1.0, place) + _times(sine, -1.0, place + 1))
+            sines.append(_times(sine, 1.0, place) + _times(cosine, 1.0, place + 1))
+        each = []
+        for (along, left), cosine, sine in zip(self.links, cosines, sines, strict=True):
+            x = _times(sine, along, 0) + _times(cosine, left, 0)
+            y = _times(cosine, -along, 1) + _times(sine, left, 1)
+            each.append([(rounded(weight), product) for weight, product in x + y if weight])
+        totals = [[term for terms in each[k:] for term in terms] for k in range(len(each))]
+        return tuple(quantities), tuple(
+            Sum(tuple(product for _, product in total), tuple(weight for weight, _ in total))
+            for total in totals
+        )
+
+
+def _times(total: Sequence[tuple[float, Product]], factor: float, place: int) -> list[tuple[float, Product]]:
+    return [(factor * weight, (*product, place)) for weight, product in total]
+
+
+@dataclass(frozen=True, slots=True)
 class Features:
     """What several probe episodes show, by indices of the flat observation.
 
@@ -127,7 +226,8 @@ class Features:
     rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
     number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
     errors: pairs of comparable parts that are places, of which one moves. parts: the parts of the observation.
-    angles: numbers in rad that may be a heading: they move, far, and are no rates.
+    angles: numbers in rad that may be a heading: they move, far, and are no rates. chains: vectors that joints move.
+    rated: for each rate the numbers of which it is one.
     """
 
     sizes: Mapping[int, float]
@@ -143,6 +243,8 @@ class Features:
     errors: tuple[tuple[Part, Part], ...] = ()
     parts: tuple[Part, ...] = ()
     angles: tuple[int, ...] = ()
+    chains: tuple[Chain, ...] = ()
+    rated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -208,9 +310,26 @@ class Features:
         )
         parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
+        chains = _chains(episodes, _turning(spec, pairs, moves))
         return cls(
-            sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles
-        )
+            sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles,
+            chains, {j: tuple(sorted(known[j])) for j in rates},
+        )  # fmt: skip
+
+
+def _chains(episodes: Sequence[Mapping[str, float]], joints: Sequence[tuple[int, ...]]) -> tuple[Chain, ...]:
+    """Return the chains that show in most episodes with the same links."""
+    found = []
+    names = {name.rsplit("_", 1)[0] for episode in episodes for name in episode if name.startswith("link_")}
+    for name in sorted(names):
+        count, x, y = map(int, name.split("_")[1:])
+        rows = [episode for episode in episodes if f"{name}_0" in episode]
+        if count != len(joints) or len(rows) <= len(episodes) / 2:
+            continue
+        links = np.median([[row[f"{name}_{k}"] for k in range(2 * count)] for row in rows], axis=0)
+        links[np.abs(links) < RIGID * np.abs(links).max()] = 0.0
+        found.append(Chain((x, y), tuple(joints), tuple(map(tuple, links.reshape(count, 2).tolist()))))
+    return tuple(found)
 
 
 def _size(sizes: Iterable[float]) -> float:

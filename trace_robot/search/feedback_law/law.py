@@ -25,9 +25,8 @@ Memory = Literal["", "change", "average"]
 Product = tuple[int, ...]
 KEY = "law"
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
-PROBE = (
-    "look"  # a second key beside it, where episodes of the law are probes: see ``features.probe_features``
-)
+# Further keys: where episodes of the law are probes, see ``features.probe_features``, and where they end early.
+PROBE, DECISIONS = "look", "decisions"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,17 +12,11 @@ import numpy as np
 
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
+from trace_robot.search.base import POOL, WORST, RacingSearch, Standing, Steps, Value
 from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
-from trace_robot.search.feedback_law.evaluation import (
-    CmaRestart,
-    LawEvaluation,
-    LawFinalist,
-    LawFinalists,
-    Value,
-)
+from trace_robot.search.feedback_law.evaluation import CmaRestart, LawEvaluation, LawFinalist, LawFinalists
 from trace_robot.search.feedback_law.features import NOTES, Features
-from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Quantity, Sum, rounded
+from trace_robot.search.feedback_law.law import DECISIONS, Feedback, FeedbackLaw, Quantity, Sum, rounded
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -35,8 +29,12 @@ HALVED, LEAST = (
     (2, 4),
     2,
 )  # generations of the sparse rung after which the better half goes on, of this many at least
-WORST: Value = (-math.inf, -math.inf)
 STALE = 2  # rungs without a better law after which a race is given up
+SHORT = (0, 4, 4, 2, 2)  # of a long episode, this part in the generations of the first rung, until all of it
+SPREAD = (
+    0.7  # of numbers drawn where episodes are long: under random laws numbers are larger than near a goal
+)
+CLOSED = 0.75  # of what is missing to a solution, up to which it must get for sparse feedback to go on alone
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
@@ -93,6 +91,10 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         details = {**outcome.details, "reward": self.evaluation.returns(outcome)}
         super()._consider(candidate, replace(outcome, details=details))
 
+    def _lasting(self, candidate: Candidate) -> Candidate:
+        program = candidate.program or {}
+        return replace(candidate, program={key: program[key] for key in program if key != DECISIONS})
+
     def _rank(self, standing: Standing) -> tuple[float, float]:
         """Return what laws are ranked by: ``Judge.value``, doubted on few conditions."""
         if standing.faulty:
@@ -103,7 +105,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         return standing.successes / (standing.conditions + 1), mean
 
     def _outdoes(self, standing: Standing, champion: LawFinalist) -> bool:
-        if self.solution is not None or standing.conditions < FEWEST:
+        if self.solution is not None or standing.conditions < self.evaluation.conditions(FEWEST):
             return False
         score, candidate = champion.score, standing.candidate
         known = Standing(candidate, len(score.returns), int(score.successes.sum()))
@@ -130,8 +132,12 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                     CmaRestart(structure, self._seed()),
                 )
             ]
+            for restart in begun if self.evaluation.is_long and not sparse else ():
+                restart.spread = SPREAD
             if begun:
                 restarts += yield from self._rung(begun, 1, 0)
+            if sparse and restarts and self.solution is None:
+                yield from self._continued(restarts[0])
             if self.solution is not None:
                 return
         ranked = sorted(restarts, key=lambda restart: restart.value, reverse=True)
@@ -190,6 +196,20 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             if not restarts or stale >= STALE:
                 return
 
+    def _continued(self, best: CmaRestart) -> Steps[None]:
+        """Run the best of the sparse restarts further while it gets on: it is small, and may be all that is needed."""
+        gap, stale = self._gap(best.value), 0
+        if gap > CLOSED * self._gap(best.began):
+            return
+        while self.solution is None and not best.over and stale < STALE:
+            yield from self._rung([best], 1, 1)
+            closer = self._gap(best.value)
+            stale, gap = (0, closer) if closer < CLOSED * gap else (stale + 1, gap)
+
+    def _gap(self, value: Value) -> float:
+        """Return how much is missing to a solution."""
+        return (1.0 if self.spec.return_threshold is None else self.spec.return_threshold) - value[0]
+
     def _leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
         """Return the best finalist: of those that are not sparse, if there are any."""
         dense = [one for one in self.finalists.ranked if one.structure is None or not one.structure.sparse]
@@ -205,12 +225,17 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         self.phase = f"race {race}: {len(restarts)} climbs, {restarts[0].structure.name}"
         sparse = all(restart.structure.sparse for restart in restarts)
         for number in range(1, 1 + RUNGS[min(rung, len(RUNGS) - 1)]):
-            best = yield from self._generation(restarts, min(FEWEST + 2 * max(rung - 1, 0), MOST))
-            if sparse and any(map(self._succeeds, best)):
+            short = SHORT[number] if self.evaluation.is_long and rung == 0 and number < len(SHORT) else 0
+            self.evaluation.decisions = self.spec.horizon // short if short else 0
+            conditions = self.evaluation.conditions(min(FEWEST + 2 * max(rung - 1, 0), MOST))
+            best = yield from self._generation(restarts, conditions)
+            if not short and (sparse or self.evaluation.is_long) and any(map(self._succeeds, best)):
                 break
-            if sparse and number in HALVED and len(best) == len(restarts):
+            halved = sparse or (self.evaluation.is_long and rung == 0)
+            if halved and number in HALVED and len(best) == len(restarts):
                 order = sorted(range(len(restarts)), key=lambda k: best[k], reverse=True)
                 restarts = [restarts[k] for k in sorted(order[: max(LEAST, len(order) // 2)])]
+        self.evaluation.decisions = 0
         entered = yield from self.finalists.enter(
             [restart.mean for restart in restarts],
             [restart.structure for restart in restarts],
@@ -292,7 +317,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
 
     def _succeeds(self, value: Value) -> bool:
         """Return whether a value on few conditions is as good as that of a solution."""
-        return value[0] >= (1.0 if self.spec.return_threshold is None else self.spec.return_threshold)
+        return self._gap(value) <= 0.0
 
     def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[list[Value]]:
         """Run one generation of each restart, all on the same random conditions.
@@ -318,10 +343,15 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             final = [WORST if value is None else value for value in group]
             tried = sorted((value for value in final if value != WORST), reverse=True) or [WORST]
             good.append(tried[len(tried) // 4])
+            restart.began = restart.began if restart.generations else good[-1]
             # Where all do the same, such as nothing, others are drawn.
-            same = restart.sifts and len({*tried}) == 1
+            same = self._sifts(restart) and len({*tried}) == 1
             restart.tell([WORST] * len(final) if same else final)
         return good
+
+    def _sifts(self, restart: CmaRestart) -> bool:
+        """Return whether the next generation is drawn, and tried on one condition first."""
+        return restart.strategy is None and (restart.structure.sparse or self.evaluation.is_long)
 
     def _sifted(
         self, restarts: Sequence[CmaRestart], groups: Sequence[Sequence[FeedbackLaw]], seed: int
@@ -333,7 +363,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         values: list[list[Value | None]] = []
         for restart, group in zip(restarts, groups, strict=True):
             kept = list(range(len(group)))
-            if restart.sifts:
+            if self._sifts(restart):
                 scores = yield from self.evaluation.run(group, [seed])
                 ranks = [self.evaluation.judge.value(score) for score in scores]
                 kept = sorted(kept, key=lambda k: ranks[k], reverse=True)[: restart.population]

@@ -95,7 +95,8 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         """Return whether lasting motion earns the return.
 
         So it is taken where nothing has a position, no success but a return is wanted, two numbers or more of an action
-        can swing, and an episode is long.
+        can swing, and an episode is long. Where a place in a plane or in space is seen, something is to be brought
+        there.
         """
         wants_return = spec.return_threshold is not None or not spec.success
         swings = spec.action_size >= 2 and not any(part.whole for part in spec.action)
@@ -103,6 +104,7 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         return (
             not spec.positions
             and not spec.hands
+            and not any(part.unit == "m" and part.size in (2, 3) for part in spec.observation)
             and wants_return
             and swings
             and bounded
