@@ -39,7 +39,7 @@ CASES: list[tuple[DataController, TaskSpec]] = [
     (LawController(LAW, probe=True), PLAIN),
 ]
 # As version 0.1.0 stored them: the keys may never change, for journals hold hashes of this data.
-STORED = {
+STORED: dict[str, dict[str, Any]] = {
     "staged": {
         "stages": [
             {

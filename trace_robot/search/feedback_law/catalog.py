@@ -186,7 +186,7 @@ def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
 
 
 def _of_chains(features: Features, actions: int) -> list[AnyStructure]:
-    """Return feedback of what each joint of a chain does for a vector that is to become 0.
+    """Return feedback of a vector that is to become 0, through a chain of joints.
 
     That is the transposed Jacobian times the vector (Takegaki and Arimoto, as above). Probes have shown the links.
     """

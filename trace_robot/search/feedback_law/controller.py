@@ -194,7 +194,7 @@ class LawController:
         return cls(FeedbackLaw.from_data(data), bool(data.get(PROBE)), int(data.get(DECISIONS, 0)))
 
     def to_data(self) -> dict[str, Any]:
-        """Return the law's data, with one more key if it is a probe, and if its episodes end early."""
+        """Return the law's data, with a key more for a probe and for an early end."""
         data = self.law.to_data() | ({PROBE: True} if self.probe else {})
         return {**data, DECISIONS: self.decisions} if self.decisions else data
 

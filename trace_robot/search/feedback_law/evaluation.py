@@ -82,7 +82,7 @@ class LawEvaluation:
         return self.horizon >= LONG
 
     def conditions(self, count: int) -> int:
-        """Return how many conditions take the place of ``count``, fewer where episodes are long."""
+        """Return the conditions in the place of ``count``: fewer of long episodes."""
         return max(FEWEST_CONDITIONS, round(count * LONG / (2 * self.horizon))) if self.is_long else count
 
     def number(self) -> int:

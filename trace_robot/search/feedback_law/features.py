@@ -98,7 +98,7 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
 def _turning(
     spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
 ) -> list[tuple[int, ...]]:
-    """Return the angles that may be those of a chain's joints: numbers in rad, else cosines and sines."""
+    """Return the angles of joints: numbers in rad, else cosines and sines."""
     parts = [part for part in spec.observation if part.unit == "rad"]
     plain: list[tuple[int, ...]] = [
         (i,) for part in parts for i in range(part.start, part.stop) if i in moving
@@ -109,7 +109,7 @@ def _turning(
 def _links(
     spec: TaskSpec, observations: Array, joints: Sequence[tuple[int, ...]], moving: Collection[int]
 ) -> dict[str, float]:
-    """Return link_N_X_Y_K: what the links of a planar chain of N joints are in vector X, Y, which they move.
+    """Return link_N_X_Y_K: the links of a planar chain of N joints at X, Y.
 
     Each joint turns all links behind it, so that link k points along the sum of the first k angles. Link k adds
     2 k and 2 k + 1: how far it reaches along that direction and to its left. They are a linear regression of the
@@ -187,7 +187,7 @@ class Chain:
     links: tuple[tuple[float, float], ...]
 
     def pulls(self) -> tuple[tuple[Quantity, ...], tuple[Sum, ...]]:
-        """Return what each joint does against the vector: minus the transposed Jacobian times it.
+        """Return minus the transposed Jacobian times the vector, by joints.
 
         Of sums of angles the cosine and sine are sums of products of theirs.
         """

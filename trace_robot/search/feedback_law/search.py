@@ -197,7 +197,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                 return
 
     def _continued(self, best: CmaRestart) -> Steps[None]:
-        """Run the best of the sparse restarts further while it gets on: it is small, and may be all that is needed."""
+        """Run the best sparse restart further while it gets on."""
         gap, stale = self._gap(best.value), 0
         if gap > CLOSED * self._gap(best.began):
             return
