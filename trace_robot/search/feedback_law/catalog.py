@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from trace_robot.search.feedback_law.features import Features, Part
-from trace_robot.search.feedback_law.law import Product, Quantity, Sum
+from trace_robot.search.feedback_law.law import Memory, Product, Quantity, Sum
 from trace_robot.search.feedback_law.structures import (
     LowRank,
     Products,
@@ -113,8 +113,15 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
             name = f"linear feedback of an error, an axis each{which}"
             every.append(replace(table.structure(name, actions, (), own=own), sparse=True))
     if whole:
-        dense = table.structure("linear feedback of errors", actions, ((), *whole))
-        every.append(replace(dense, sparse=len(features.errors) == 1))
+        # Whatever is seen beside errors may have to become something as well, such as upright.
+        taken = {i for pair in features.errors for part in pair for i in part}
+        whole.update(dict.fromkeys(table.single([i for i in features.rest if i not in taken])))
+        whole.update(dict.fromkeys(table.single(features.rates)))
+        rates = {i for i, one in enumerate(table.quantities) if one.memory or one.index in features.rates}
+        errors = [product for product in whole if not rates & {*product}]
+        damping = [product for product in whole if rates & {*product}]
+        dense = table.structure("linear feedback of errors", actions, ((), *errors, *damping))
+        every.append(replace(dense, sparse=True, leading=len(errors)))
     return every
 
 
@@ -136,9 +143,10 @@ def _in_body_frame(features: Features, actions: int) -> list[AnyStructure]:
     for number, (first, second) in enumerate(features.errors, start=1):
         if not 2 <= len(first) <= 3:
             continue
-        places = list(zip(first, second, strict=True))
-        sizes = [features.apart.get(place, 1.0) for place in places]
-        east, north, *up = (Quantity("difference", *place) for place in places)
+        sizes = [features.sizes[i] for i in first]
+        if second:
+            sizes = [features.apart.get(place, 1.0) for place in zip(first, second, strict=True)]
+        east, north, *up = _error(first, second)
         scales = (max(sizes[:2]), max(sizes[:2]), *sizes[2:], *(features.sizes[i] for i in rates))
         for turn, turned in enumerate(pairs[:HEADINGS], start=1):
             which = f", pair {number}" * (len(features.errors) > 1) + f", angle {turn}" * (len(pairs) > 1)
@@ -245,6 +253,13 @@ def _sparse(table: _Table, actions: int) -> list[Structure]:
     ]
 
 
+def _error(first: Part, second: Part, memory: Memory = "") -> tuple[Quantity, ...]:
+    """Return the error of each axis, a difference or a number as it is seen, or its change."""
+    if not second:
+        return tuple(Quantity("number", i, -1, memory) for i in first)
+    return tuple(Quantity("difference", i, j, memory) for i, j in zip(first, second, strict=True))
+
+
 AnyStructure = Structure | SharedAxes | Synergic | LowRank
 
 
@@ -291,21 +306,26 @@ class _Table:
 
         Args:
             first: indices of a part.
-            second: of the one that it is compared with.
+            second: of the one that it is compared with, () where it is an error itself.
         """
         features, axes = self.features, len(first)
-        pairs = list(zip(first, second, strict=True))
+        error = max(features.apart.get(pair, 1.0) for pair in zip(first, second, strict=True)) if second else 1.0
+        if not second:
+            error = max(features.sizes[i] for i in first)
         rates = [part for part in features.parts if len(part) == axes and {*part} <= {*features.rates}]
-        error = max(features.apart.get(pair, 1.0) for pair in pairs)
-        found = [tuple(self.add(Quantity("difference", *pair), error) for pair in pairs)]
+        single = tuple(part[0] for part in features.parts if len(part) == 1 and part[0] in features.rates)
+        if not rates and len(single) == axes:
+            rates = [single]  # of each axis by itself, in their order
+        found = [tuple(self.add(one, error) for one in _error(first, second))]
         for part in rates:
             size = max(features.sizes[i] for i in part)
             found.append(tuple(self.add(Quantity("number", i), size) for i in part))
-        steps = [max(features.steps.get(i, 0.0) for i in part) for part in (first, second)]
-        if not rates:
+        steps = [max(features.steps.get(i, 0.0) for i in part) for part in (first, second) if part]
+        # The rate of an error damps whatever way it is driven; that of a joint must have the right sign on each axis.
+        if not rates or rates == [single] or not second:
             size = max(steps)
-            found.append(tuple(self.add(Quantity("difference", *pair, "change"), size) for pair in pairs))
-        if not rates and min(steps) > 0.0 and not {*first, *second} & {*features.still}:
+            found.append(tuple(self.add(one, size) for one in _error(first, second, "change")))
+        if not rates and second and min(steps) > 0.0 and not {*first, *second} & {*features.still}:
             found.append(tuple(self.add(Quantity("number", i, -1, "change"), steps[1]) for i in second))
         return found
 

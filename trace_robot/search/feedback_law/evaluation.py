@@ -110,13 +110,15 @@ class LawEvaluation:
     def __init__(self, threshold: float | None = None, horizon: int = 0) -> None:
         self.judge = Judge(threshold)
         self.horizon = horizon
+        self.worst = 0.0  # reward of a decision in the worst of the probes
         self.count = 0
 
     def returns(self, outcome: Outcome) -> list[float]:
         """Return the return of each episode, one that failed extrapolated to the end.
 
         Where each decision costs something, a ball that is thrown off its plate at once would else have the best of
-        returns. Where a return counts as success, it is what it is.
+        returns: each decision that is left costs as much as in the worst of the probes. Where a return counts as
+        success, it is what it is.
         """
         details = outcome.details
         rewards = [float(reward) for reward in details["reward"]]
@@ -124,7 +126,7 @@ class LawEvaluation:
             return rewards
         episodes = zip(rewards, details["steps"], details["success"], strict=True)
         return [
-            reward * self.horizon / steps
+            reward + (self.horizon - steps) * min(self.worst, reward / steps)
             if reward < 0.0 and not success and 0 < steps < self.horizon
             else reward
             for reward, steps, success in episodes
@@ -155,7 +157,16 @@ class LawEvaluation:
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
         outcomes = yield asked
+        if probe:
+            self._see_worst(outcomes)
         return [self._score(outcome) for outcome in outcomes]
+
+    def _see_worst(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the least mean reward of a decision in the episodes of probes."""
+        for outcome in outcomes:
+            rewards, steps = outcome.details["reward"], outcome.details.get("steps", ())
+            means = [reward / count for reward, count in zip(rewards, steps, strict=False) if count]
+            self.worst = min([self.worst, *(mean for mean in means if math.isfinite(mean))])
 
     def _score(self, outcome: Outcome) -> LawScore:
         details, returns = outcome.details, np.array(self.returns(outcome), float)

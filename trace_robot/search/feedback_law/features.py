@@ -15,7 +15,8 @@ import numpy as np
 
 from trace_robot.spec import Array, TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_")
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_")
+ALIKE = 1e-4  # squared, as a share: two numbers change by the same, the same way or the opposite one
 ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
 LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
@@ -51,7 +52,8 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
 
     Returns:
         size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
-        between two decisions. apart_I_J: of the difference of numbers of comparable parts. circle_I_J: 1 if the
+        between two decisions. apart_I_J: of the difference of numbers of comparable parts. along_I_J: 1 if these
+        change alike, or by the opposite, as a place and an error of it. circle_I_J: 1 if the
         squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
         of the angle at I and K, the change for each unit of J.
     """
@@ -71,6 +73,10 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
     ):
         apart = observations[:, i] - observations[:, j]
         numbers[f"apart_{i}_{j}"] = float(np.sqrt(np.mean(apart * apart)))
+        one, other = np.diff(observations[:, i]), np.diff(observations[:, j])
+        step = float(np.sum(one * one + other * other))
+        off = min(float(np.sum((one - other) ** 2)), float(np.sum((one + other) ** 2)))
+        numbers[f"along_{i}_{j}"] = float(step > 0.0 and off < ALIKE * step)
     moving = [i for i in shown if numbers[f"moves_{i}"]]
     changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
     squares = observations[:, moving] ** 2
@@ -126,7 +132,8 @@ class Features:
     another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
     rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
     number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
-    errors: pairs of comparable parts that are places, of which one moves. parts: the parts of the observation.
+    errors: pairs of comparable parts that are places, of which one moves, and do not change alike; then parts of
+    several numbers that are in none of these, each with (): they may be errors themselves. parts: the parts of the observation.
     angles: numbers in rad that may be a heading: they move, far, and are no rates.
     """
 
@@ -203,10 +210,21 @@ class Features:
             for i, j in zip(first, second, strict=True)
         }
         places = {*rest, *still}
-        errors = tuple(
-            pair for pair in both if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]}
-        )
         parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
+        bound = {
+            pair
+            for pair in both
+            if all(_mean(f"along_{i}_{j}") > MOST for i, j in zip(*pair, strict=True))
+        }
+        errors = tuple(
+            pair
+            for pair in both
+            if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]} and pair not in bound
+        )
+        # What is a part of no difference may be an error as it is seen, such as ``target_from_hook``.
+        taken = {part for pair in errors for part in pair}
+        alone = [part for part in parts if len(part) > 1 and {*part} <= {*rest} and part not in taken]
+        errors += tuple((part, ()) for part in alone[:PAIRS])
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
         return cls(
             sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles

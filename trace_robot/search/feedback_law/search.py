@@ -36,6 +36,7 @@ HALVED, LEAST = (
     2,
 )  # generations of the sparse rung after which the better half goes on, of this many at least
 WORST: Value = (-math.inf, -math.inf)
+GAINED = 0.02  # success that a rung of sparse restarts must gain for another one
 STALE = 2  # rungs without a better law after which a race is given up
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 CONSTANT = 6  # probes that push one way all the time
@@ -131,7 +132,10 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                 )
             ]
             if begun:
-                restarts += yield from self._rung(begun, 1, 0)
+                begun = yield from self._rung(begun, 1, 0)
+            if begun and sparse and self.solution is None:
+                begun = yield from self._going_on(begun)
+            restarts += begun
             if self.solution is not None:
                 return
         ranked = sorted(restarts, key=lambda restart: restart.value, reverse=True)
@@ -144,6 +148,28 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             every = yield from self._remeasured(features)
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
             restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
+
+    def _going_on(self, restarts: list[CmaRestart]) -> Steps[list[CmaRestart]]:
+        """Run the sparse restarts on while their best succeeds more often each time.
+
+        What is found with few numbers is not left half tuned for what has many.
+
+        Args:
+            restarts: by rank.
+        """
+        if self.spec.return_threshold is not None:
+            return restarts
+        others, best = restarts[LEAST:], (0.0, -math.inf)
+        for rung in count(1):
+            going = [restart for restart in restarts[:LEAST] if not restart.over]
+            value = max(restart.value for restart in restarts)
+            if not going or value[0] <= best[0] + GAINED:
+                break
+            best = value
+            restarts = yield from self._rung(going, 1, rung)
+            if self.solution is not None:
+                break
+        return sorted([*restarts, *others], key=lambda restart: restart.value, reverse=True)
 
     def _identify(self) -> Steps[Features]:
         """Run probes, laws that push one way or at random, and return the features."""
@@ -211,6 +237,8 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             if sparse and number in HALVED and len(best) == len(restarts):
                 order = sorted(range(len(restarts)), key=lambda k: best[k], reverse=True)
                 restarts = [restarts[k] for k in sorted(order[: max(LEAST, len(order) // 2)])]
+        # One of which all laws did the same so far, such as nothing, has none to compare.
+        restarts = [restart for restart in restarts if restart.strategy is not None]
         entered = yield from self.finalists.enter(
             [restart.mean for restart in restarts],
             [restart.structure for restart in restarts],
