@@ -182,7 +182,7 @@ class Features:
             candidates.setdefault(int(name.split("_")[1]), set()).add(name)
         units = {i: part.unit for part in spec.observation for i in range(part.start, part.stop)}
         known = {
-            j: _rated(episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)])
+            j: _rated(episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)], units)
             for j in shown
             if j in candidates.keys() - paired
         }
@@ -261,7 +261,11 @@ def _may_be_rate(name: str, units: Mapping[int, str]) -> bool:
 
 
 def _rated(
-    episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]], names: Iterable[str]
+    episodes: Sequence[Mapping[str, float]],
+    j: int,
+    pairs: Sequence[tuple[int, int]],
+    names: Iterable[str],
+    units: Mapping[int, str],
 ) -> set[int]:
     """Return of which numbers number j, of these names, is mostly the rate."""
     representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
@@ -271,7 +275,9 @@ def _rated(
     for name in sorted(names):
         slopes = np.array([episode[name] for episode in representative if name in episode])
         # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
-        plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
+        plain = not circles & {*(of := name.split("_")[2:])}
+        # What is seen from a goal falls by the rate of what moves; units tell that from chance.
+        plain &= bool(slopes.mean() > 0) or all(units[int(i)] and units[j] == f"{units[int(i)]}/s" for i in of)
         even = slopes.std() < EVEN * abs(slopes.mean())
         if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
             rated.update(map(int, name.split("_")[2:]))

@@ -33,7 +33,7 @@ AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
 HALVED, LEAST = (
     (2, 4),
-    2,
+    3,
 )  # generations of the sparse rung after which the better half goes on, of this many at least
 WORST: Value = (-math.inf, -math.inf)
 GAINED = 0.02  # success that a rung of sparse restarts must gain for another one
@@ -236,6 +236,9 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                 break
             if sparse and number in HALVED and len(best) == len(restarts):
                 order = sorted(range(len(restarts)), key=lambda k: best[k], reverse=True)
+                # The better one of each structure first: one of many numbers gets on later than one of few.
+                first = {restarts[k].structure.name: k for k in reversed(order)}.values()
+                order = [*sorted(first, key=order.index), *(k for k in order if k not in first)]
                 restarts = [restarts[k] for k in sorted(order[: max(LEAST, len(order) // 2)])]
         # One of which all laws did the same so far, such as nothing, has none to compare.
         restarts = [restart for restart in restarts if restart.strategy is not None]
