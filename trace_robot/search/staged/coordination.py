@@ -7,7 +7,7 @@ For environments that describe their hands. Those with the one hand that ``hands
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from trace_robot.search.staged.program import (
 from trace_robot.spec import HandSpec, TaskSpec, hands_of
 
 CENTRED = 0.6  # share of the offsets that are centred
+LONG = 120  # simulator steps above which a stage is one that lasts
 STILL = 1e-6  # range below which a number says nothing
 SYMMETRIES = (math.tau, math.pi, math.pi / 2)
 Part = tuple[str, Waypoint]  # what a hand brings, and where to
@@ -117,11 +118,38 @@ class HandsPrimitives(CentredPrimitives):
         """Return a random primitive of one hand, or of two that act together."""
         if len(self.hands) > 1 and self.chance(0.6):
             return self._together()
+        if self.angles and any(hand.turn >= 0 for hand in self.hands) and self.chance(0.15):
+            turning = [k for k, hand in enumerate(self.hands) if hand.turn >= 0]
+            return self._twist(turning[int(self.random.integers(len(turning)))])
         return self.named(int(self.random.integers(len(self.hands))), MotionPrimitives.primitive)
 
     def wander(self) -> list[Stage]:
         """Return one stage of any kind, of any hand."""
         return self.named(int(self.random.integers(len(self.hands))), MotionPrimitives.wander)
+
+    def _twist(self, mover: int) -> list[Stage]:
+        """Grasp a thing as it lies, then turn it where it is to an angle that is seen.
+
+        Args:
+            mover: the number of the hand.
+        """
+        thing, symmetry = self.thing(), SYMMETRIES[int(self.random.choice(3, p=(0.2, 0.7, 0.1)))]
+        heading = self.headings().get(thing) if self.chance(0.8) else None
+        grasp = self.named(mover, lambda one: one.grasp(thing))
+        stages = [replace(stage, turn=heading) for stage in grasp[:-1]] + grasp[-1:]
+        name = self.angles[int(self.random.integers(len(self.angles)))]
+        angle = 0.0 if self.chance(0.7) else self.number(-math.pi, math.pi)
+        decisions = self.wait(40, 150)
+        turned = replace(stages[-1], turn=Turn(name, angle=angle, symmetry=symmetry), max_decisions=decisions)
+        return [*stages, turned]
+
+    @property
+    def angles(self) -> list[str]:
+        """The fields with an angle that is not a hand's own."""
+        own = {hand.yaw for hand in self.hands}
+        return [
+            p.name for p in self.spec.observation if p.unit == "rad" and p.size == 1 and p.name not in own
+        ]
 
     def named(self, mover: int, draw: Callable[[MotionPrimitives], list[Stage]]) -> list[Stage]:
         """Return stages that are drawn for one hand, with its name.
@@ -163,7 +191,10 @@ class HandsPrimitives(CentredPrimitives):
             return stages
         names = [move.hand or self.hands[0].name for move in last.moves]
         hands = [hand for hand in self.hands if hand.name in names]
-        result = list(stages)
+        # What lasts would never be over: a tight place may stop a hand before it has arrived.
+        long = last.tolerance == 0.0 or last.max_decisions > LONG / self.pace
+        over = replace(last, tolerance=last.tolerance or 0.01, max_decisions=self.wait(30, 100)) if long else last
+        result = [*stages[:-1], over]
         for up in (0.0, self.number(0.05, 0.2))[: 1 + self.chance(0.5)]:
             moves = [(hand, Waypoint(hand.position, (0.0, 0.0, up), "entry")) for hand in hands]
             (hand, place), *more = moves
@@ -185,10 +216,7 @@ class HandsPrimitives(CentredPrimitives):
 
     def turn(self) -> Turn:
         """Return the yaw of something, the line between two positions, or an angle."""
-        own = {hand.yaw for hand in self.hands}
-        angles = [
-            p.name for p in self.spec.observation if p.unit == "rad" and p.size == 1 and p.name not in own
-        ]
+        angles = self.angles
         angle = 0.0 if self.chance(0.6) else self.number(-math.pi / 2, math.pi / 2)
         symmetry = SYMMETRIES[int(self.random.choice(3, p=(0.3, 0.5, 0.2)))]
         kind = self.random.random()
@@ -240,15 +268,46 @@ class HandsPrimitives(CentredPrimitives):
         back = int(self.random.integers(i + 1))
         return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
 
+    def branched(self, stages: list[Stage]) -> list[Stage]:
+        """Return stages of which one is done again until a number is as expected.
+
+        A number of two values, such as a lamp, is taken for it mostly, and one or two stages back.
+
+        Args:
+            stages: of a program that comes far.
+        """
+        i = int(self.random.integers(len(stages)))
+        back = min(int(self.random.integers(4)), i)
+        if self.chance(0.3):
+            return self.conditioned(stages)
+        return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
+
+    def brought(self, stages: list[Stage], moved: Collection[str]) -> list[Stage]:
+        """Return stages that end with bringing a thing that they moved to one that they did not.
+
+        All hands of the last stage move alike, as to carry it, and perhaps stay there.
+
+        Args:
+            stages: of a program.
+            moved: positions that it moved, of which there must be one.
+        """
+        last, still = stages[-1], [name for name in self.things if name not in moved] or list(self.things)
+        names = [name for name in self.things if name in moved]
+        thing = names[int(self.random.integers(len(names)))]
+        up = 0.0 if self.chance(0.6) else self.number(0.0, 0.15)
+        goal = Waypoint(still[int(self.random.integers(len(still)))], (0.0, 0.0, up))
+        others = tuple(replace(move, tracked=thing, place=goal) for move in last.others)
+        new = replace(last, tracked=thing, place=goal, others=others, tolerance=0.01, until=None, expects=None)
+        new = replace(new, grasp="", back=0, max_decisions=self.wait(30, 100))
+        kept = stages if self.chance(0.7) or len(stages) == 1 else stages[:-1]
+        return [*kept, self.lasting(new) if self.chance(0.5) else new][-LONGEST:]
+
     def headings(self) -> dict[str, Turn]:
         """Return an orientation for each thing that has an angle, all of one kind.
 
         The angle whose name begins most like a position's is its own, else the one in the same place of their order.
         """
-        own = {hand.yaw for hand in self.hands}
-        fields = [part for part in self.spec.observation if part.name not in own]
-        angles = [part.name for part in fields if part.unit == "rad" and part.size == 1]
-        things = self.things
+        angles, things = self.angles, self.things
         if not angles or not any(hand.turn >= 0 for hand in self.hands):
             return {}
 
@@ -273,7 +332,7 @@ class HandsPrimitives(CentredPrimitives):
         begun: set[str] = set()
         result = []
         for stage in stages:
-            if self.can_turn(stage) and self.chance(0.25 if stage.hand in begun else 0.7):
+            if stage.turn is None and self.can_turn(stage) and self.chance(0.25 if stage.hand in begun else 0.7):
                 stage = replace(stage, turn=self.turn())
             begun.add(stage.hand)
             others = tuple(
@@ -287,7 +346,7 @@ class HandsPrimitives(CentredPrimitives):
         """Return a stage whose moves turn as the things lie that they go to."""
 
         def _turn(move: Stage | Move) -> Turn | None:
-            return headings.get(move.place.anchor) if self.can_turn(move) else None
+            return move.turn or (headings.get(move.place.anchor) if self.can_turn(move) else None)
 
         others = tuple(replace(move, turn=_turn(move)) for move in stage.others)
         return replace(stage, turn=_turn(stage), others=others)

@@ -85,7 +85,7 @@ class MotionPrimitives:
             )
         ]
 
-    def _grasp(self, thing: str) -> list[Stage]:
+    def grasp(self, thing: str) -> list[Stage]:
         """Go above a thing, descend, close the gripper: at its position or beside it."""
         x, y, z = self.jitter(0.012 if self.chance(0.7) else 0.03)
         if self.chance(0.3):
@@ -103,7 +103,7 @@ class MotionPrimitives:
     def _pick_and_place(self) -> list[Stage]:
         """Grasp a thing, perhaps lift it, bring it to another position, perhaps let go."""
         thing, goal = self._pair()
-        stages = self._grasp(thing)
+        stages = self.grasp(thing)
         held, apart = (thing, self.number(0.08, 0.2)) if self.chance(0.5) else ("", 0.1)
         tracked = thing if self.chance(0.7) else self.hand
         speed = self.number(0.4, 1.0) if self.chance(0.3) else 1.0

@@ -17,7 +17,13 @@ from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.base import Steps
 from trace_robot.search.staged.constants import free, from_vector, to_vector, with_move
 from trace_robot.search.staged.coordination import HandsPrimitives
-from trace_robot.search.staged.evaluation import EACH, Individual, ProgramEvaluation, first_of_shapes
+from trace_robot.search.staged.evaluation import (
+    EACH,
+    MOVED,
+    Individual,
+    ProgramEvaluation,
+    first_of_shapes,
+)
 from trace_robot.search.staged.primitives import DECIMALS, MotionPrimitives, clipped_rest
 from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
 from trace_robot.spec import Array
@@ -29,6 +35,8 @@ NEARLY_IN_WORLDS = 3  # the same where worlds differ, of twice as many
 SMALL = 0.01  # metres below which an offset may be left out
 GRID = 0.005  # metres to which offsets are rounded at the end
 REFINED, FIRST_OF_POOL = 24, 3  # programs of a generation that are steps of a climb, and from how many
+BROUGHT = 4  # of these programs, as many bring what was moved somewhere
+BRANCHED = 6  # of these programs, as many have another condition
 STEPS = (0.005, 0.02, 0.05)  # metres
 PLAINER = 8  # plainer programs measured under noise at a time
 
@@ -226,9 +234,17 @@ def refined(
         return []
     random, result = primitives.random, []
     for parent in pool[:FIRST_OF_POOL]:
-        stages = list(parent.program.stages)
+        stages = stages_of(parent)
         ends = primitives.finished(stages), [*stages[:-1], primitives.lasting(stages[-1])]
         result += [(parent, replace(parent.program, stages=tuple(end))) for end in ends if end != stages]
+    for k in range(BROUGHT):
+        parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
+        if moved := moved_in(parent):
+            result.append((parent, replace(parent.program, stages=tuple(primitives.brought(stages_of(parent), moved)))))
+    if primitives.ranges.changing():
+        for k in range(BRANCHED):
+            parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
+            result.append((parent, replace(parent.program, stages=tuple(primitives.branched(stages_of(parent))))))
     for k in range(REFINED - len(result)):
         parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
         program, count = parent.program, len(parent.program.stages)
@@ -242,6 +258,16 @@ def refined(
             program = with_move(program, i, place, place=replace(move.place, offset=(x, y, z)))
         result.append((parent, program))
     return result
+
+
+def moved_in(individual: Individual) -> list[str]:
+    """Return what a program moved in the first of its trials."""
+    numbers = next(iter(individual.trials.values())).numbers
+    return [name.removeprefix("moved_") for name in numbers if name.startswith("moved_") and numbers[name] > MOVED]
+
+
+def stages_of(individual: Individual) -> list[Stage]:
+    return list(individual.program.stages)
 
 
 def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
