@@ -309,7 +309,9 @@ class _Table:
             second: of the one that it is compared with, () where it is an error itself.
         """
         features, axes = self.features, len(first)
-        error = max(features.apart.get(pair, 1.0) for pair in zip(first, second, strict=True)) if second else 1.0
+        error = (
+            max(features.apart.get(pair, 1.0) for pair in zip(first, second, strict=True)) if second else 1.0
+        )
         if not second:
             error = max(features.sizes[i] for i in first)
         rates = [part for part in features.parts if len(part) == axes and {*part} <= {*features.rates}]

@@ -133,7 +133,7 @@ class Features:
     rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
     number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
     errors: pairs of comparable parts that are places, of which one moves, and do not change alike; then parts of
-    several numbers that are in none of these, each with (): they may be errors themselves. parts: the parts of the observation.
+    several numbers that may be errors themselves, each with (). parts: of the observation.
     angles: numbers in rad that may be a heading: they move, far, and are no rates.
     """
 
@@ -182,7 +182,9 @@ class Features:
             candidates.setdefault(int(name.split("_")[1]), set()).add(name)
         units = {i: part.unit for part in spec.observation for i in range(part.start, part.stop)}
         known = {
-            j: _rated(episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)], units)
+            j: _rated(
+                episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)], units
+            )
             for j in shown
             if j in candidates.keys() - paired
         }
@@ -212,18 +214,18 @@ class Features:
         places = {*rest, *still}
         parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
         bound = {
-            pair
-            for pair in both
-            if all(_mean(f"along_{i}_{j}") > MOST for i, j in zip(*pair, strict=True))
+            pair for pair in both if all(_mean(f"along_{i}_{j}") > MOST for i, j in zip(*pair, strict=True))
         }
         errors = tuple(
             pair
             for pair in both
             if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]} and pair not in bound
         )
-        # What is a part of no difference may be an error as it is seen, such as ``target_from_hook``.
-        taken = {part for pair in errors for part in pair}
-        alone = [part for part in parts if len(part) > 1 and {*part} <= {*rest} and part not in taken]
+        # What changes as a place does, such as ``target_from_hook``, may be an error as it is seen; any part may, where
+        # nothing can be subtracted.
+        alike = {part for pair in bound for part in pair}
+        alone = [part for part in parts if len(part) > 1 and {*part} <= {*rest}]
+        alone = [part for part in alone if part in alike or not errors]
         errors += tuple((part, ()) for part in alone[:PAIRS])
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
         return cls(
@@ -277,7 +279,9 @@ def _rated(
         # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
         plain = not circles & {*(of := name.split("_")[2:])}
         # What is seen from a goal falls by the rate of what moves; units tell that from chance.
-        plain &= bool(slopes.mean() > 0) or all(units[int(i)] and units[j] == f"{units[int(i)]}/s" for i in of)
+        plain &= bool(slopes.mean() > 0) or all(
+            units[int(i)] and units[j] == f"{units[int(i)]}/s" for i in of
+        )
         even = slopes.std() < EVEN * abs(slopes.mean())
         if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
             rated.update(map(int, name.split("_")[2:]))

@@ -58,8 +58,9 @@ class Structure(Began):
     place where the sum of ``switch`` is positive. Without ``energy_gain`` or ``switch`` there is none. sizes: of
     each quantity, by which weights are scaled. plainer: the name of the structure of the outer feedback alone.
     own: further products of the outer feedback, other ones for each control. sparse: whether it is tried before the
-    others. leading: how many products after the first, the constant, are errors, where what is drawn has gains of few of
-    them and of what stands behind them, rates; 0 where it has gains of all. Where a quantity is filtered, one more number is the log odds of the share of all filters.
+    others. leading: how many products after the first, the constant, are errors, where what is drawn has gains of few
+    of them and of the rates behind them; 0 where it has gains of all. Where a quantity is filtered, one more number is
+    the log odds of the share of all filters.
     """
 
     name: str
@@ -113,9 +114,13 @@ class Structure(Began):
         for vector in vectors:
             gains = vector[: self.actions * terms].reshape(self.actions, terms)
             for row in gains:
-                errors = 1 + random.permutation(self.leading)[: int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))]
+                errors = (
+                    1 + random.permutation(self.leading)[: int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))]
+                )
                 damping = random.permutation(rates)[: len(errors)]
-                row[errors] = random.choice((-1.0, 1.0), len(errors)) * 10.0 ** random.uniform(*GAINS, len(errors))
+                row[errors] = random.choice((-1.0, 1.0), len(errors)) * 10.0 ** random.uniform(
+                    *GAINS, len(errors)
+                )
                 row[damping] = random.choice((-1.0, 1.0), len(damping)) * 10.0 ** random.uniform(
                     *GAINS, len(damping)
                 )

@@ -7,17 +7,18 @@ For environments that describe their hands. Those with the one hand that ``hands
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trace_robot.search.staged.controller import numbers_seen
+from trace_robot.search.staged.constants import SeenRanges
 from trace_robot.search.staged.primitives import (
     CLOSED,
     DECIMALS,
     LONGEST,
     OPEN,
+    CentredPrimitives,
     MotionPrimitives,
     add_scaled,
 )
@@ -32,55 +33,9 @@ from trace_robot.search.staged.program import (
 )
 from trace_robot.spec import HandSpec, TaskSpec, hands_of
 
-CENTRED = 0.6  # share of the offsets that are centred
 LONG = 120  # simulator steps above which a stage is one that lasts
-STILL = 1e-6  # range below which a number says nothing
 SYMMETRIES = (math.tau, math.pi, math.pi / 2)
 Part = tuple[str, Waypoint]  # what a hand brings, and where to
-
-
-class SeenRanges:
-    """The range of each number of ``numbers_seen``, from which thresholds are drawn.
-
-    moving: numbers that changed within an episode, as none does that says where to.
-    """
-
-    def __init__(self, spec: TaskSpec) -> None:
-        self.names = list(numbers_seen(spec).values())
-        self.ranges: dict[int, tuple[float, float]] = {}
-        self.moving: set[int] = set()
-
-    def add(self, numbers: Mapping[str, float]) -> None:
-        """Widen the ranges by the measures of an episode."""
-        for k in range(len(self.names)):
-            if f"seen_low_{k}" in numbers:
-                low, high = numbers[f"seen_low_{k}"], numbers[f"seen_high_{k}"]
-                if high - low > STILL:
-                    self.moving.add(k)
-                before = self.ranges.get(k, (low, high))
-                self.ranges[k] = (min(low, before[0]), max(high, before[1]))
-
-    def changing(self) -> list[int]:
-        """Return the numbers that were not always the same."""
-        return [k for k, (low, high) in sorted(self.ranges.items()) if high - low > STILL]
-
-
-@dataclass(frozen=True, slots=True)
-class CentredPrimitives(MotionPrimitives):
-    """Draw the same, with most offsets straight above or below a position.
-
-    A position is mostly the middle of a thing, and where a hand grasps it or a slot takes it. For environments that
-    describe their hands; others keep the draws of stored runs.
-    """
-
-    def jitter(self, width: float) -> Vector:
-        """Return a random offset, of which mostly the height alone is not 0.
-
-        Args:
-            width: metres, standard deviation.
-        """
-        x, y, z = MotionPrimitives.jitter(self, width)
-        return (0.0, 0.0, z if self.chance(0.6) else 0.0) if self.chance(CENTRED) else (x, y, z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +148,11 @@ class HandsPrimitives(CentredPrimitives):
         hands = [hand for hand in self.hands if hand.name in names]
         # What lasts would never be over: a tight place may stop a hand before it has arrived.
         long = last.tolerance == 0.0 or last.max_decisions > LONG / self.pace
-        over = replace(last, tolerance=last.tolerance or 0.01, max_decisions=self.wait(30, 100)) if long else last
+        over = (
+            replace(last, tolerance=last.tolerance or 0.01, max_decisions=self.wait(30, 100))
+            if long
+            else last
+        )
         result = [*stages[:-1], over]
         for up in (0.0, self.number(0.05, 0.2))[: 1 + self.chance(0.5)]:
             moves = [(hand, Waypoint(hand.position, (0.0, 0.0, up), "entry")) for hand in hands]
@@ -268,40 +227,6 @@ class HandsPrimitives(CentredPrimitives):
         back = int(self.random.integers(i + 1))
         return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
 
-    def branched(self, stages: list[Stage]) -> list[Stage]:
-        """Return stages of which one is done again until a number is as expected.
-
-        A number of two values, such as a lamp, is taken for it mostly, and one or two stages back.
-
-        Args:
-            stages: of a program that comes far.
-        """
-        i = int(self.random.integers(len(stages)))
-        back = min(int(self.random.integers(4)), i)
-        if self.chance(0.3):
-            return self.conditioned(stages)
-        return [*stages[:i], replace(stages[i], expects=self.condition(), back=back), *stages[i + 1 :]]
-
-    def brought(self, stages: list[Stage], moved: Collection[str]) -> list[Stage]:
-        """Return stages that end with bringing a thing that they moved to one that they did not.
-
-        All hands of the last stage move alike, as to carry it, and perhaps stay there.
-
-        Args:
-            stages: of a program.
-            moved: positions that it moved, of which there must be one.
-        """
-        last, still = stages[-1], [name for name in self.things if name not in moved] or list(self.things)
-        names = [name for name in self.things if name in moved]
-        thing = names[int(self.random.integers(len(names)))]
-        up = 0.0 if self.chance(0.6) else self.number(0.0, 0.15)
-        goal = Waypoint(still[int(self.random.integers(len(still)))], (0.0, 0.0, up))
-        others = tuple(replace(move, tracked=thing, place=goal) for move in last.others)
-        new = replace(last, tracked=thing, place=goal, others=others, tolerance=0.01, until=None, expects=None)
-        new = replace(new, grasp="", back=0, max_decisions=self.wait(30, 100))
-        kept = stages if self.chance(0.7) or len(stages) == 1 else stages[:-1]
-        return [*kept, self.lasting(new) if self.chance(0.5) else new][-LONGEST:]
-
     def headings(self) -> dict[str, Turn]:
         """Return an orientation for each thing that has an angle, all of one kind.
 
@@ -332,7 +257,11 @@ class HandsPrimitives(CentredPrimitives):
         begun: set[str] = set()
         result = []
         for stage in stages:
-            if stage.turn is None and self.can_turn(stage) and self.chance(0.25 if stage.hand in begun else 0.7):
+            if (
+                stage.turn is None
+                and self.can_turn(stage)
+                and self.chance(0.25 if stage.hand in begun else 0.7)
+            ):
                 stage = replace(stage, turn=self.turn())
             begun.add(stage.hand)
             others = tuple(

@@ -26,6 +26,7 @@ OPEN, CLOSED = -1.0, 1.0  # the gripper
 AXES: tuple[Vector, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 LONGEST = 10  # stages of a program
 REMEMBERED = 60  # episodes of which a proposal of rest is made
+CENTRED = 0.6  # share of the offsets that are centred
 DECIMALS = 4  # of metres: a tenth of a millimetre can be read and is finer than any simulator's contact
 
 
@@ -275,6 +276,23 @@ class MotionPrimitives:
             high: simulator steps that they take less than.
         """
         return max(1, round(int(self.random.integers(low, high)) / self.pace))
+
+
+@dataclass(frozen=True, slots=True)
+class CentredPrimitives(MotionPrimitives):
+    """Draw the same, with most offsets straight above or below a position.
+
+    There a hand grasps a thing, or a slot takes it. Environments that describe no hands keep the draws of stored runs.
+    """
+
+    def jitter(self, width: float) -> Vector:
+        """Return a random offset, of which mostly the height alone is not 0.
+
+        Args:
+            width: metres, standard deviation.
+        """
+        x, y, z = MotionPrimitives.jitter(self, width)
+        return (0.0, 0.0, z if self.chance(0.6) else 0.0) if self.chance(CENTRED) else (x, y, z)
 
 
 def add_scaled(offset: Vector, direction: Vector, length: float) -> Vector:

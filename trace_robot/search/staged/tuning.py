@@ -24,8 +24,8 @@ from trace_robot.search.staged.evaluation import (
     ProgramEvaluation,
     first_of_shapes,
 )
-from trace_robot.search.staged.primitives import DECIMALS, MotionPrimitives, clipped_rest
-from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
+from trace_robot.search.staged.primitives import DECIMALS, LONGEST, MotionPrimitives, clipped_rest
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector, Waypoint
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
@@ -234,17 +234,18 @@ def refined(
         return []
     random, result = primitives.random, []
     for parent in pool[:FIRST_OF_POOL]:
-        stages = stages_of(parent)
+        stages = list(parent.program.stages)
         ends = primitives.finished(stages), [*stages[:-1], primitives.lasting(stages[-1])]
         result += [(parent, replace(parent.program, stages=tuple(end))) for end in ends if end != stages]
-    for k in range(BROUGHT):
+    for k in range(BROUGHT + BRANCHED):
         parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
-        if moved := moved_in(parent):
-            result.append((parent, replace(parent.program, stages=tuple(primitives.brought(stages_of(parent), moved)))))
-    if primitives.ranges.changing():
-        for k in range(BRANCHED):
-            parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
-            result.append((parent, replace(parent.program, stages=tuple(primitives.branched(stages_of(parent))))))
+        stages = list(parent.program.stages)
+        if k < BROUGHT:
+            stages = brought(stages, parent, primitives)
+        elif primitives.ranges.changing():
+            stages = branched(stages, primitives)
+        if stages != list(parent.program.stages):
+            result.append((parent, replace(parent.program, stages=tuple(stages))))
     for k in range(REFINED - len(result)):
         parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
         program, count = parent.program, len(parent.program.stages)
@@ -260,14 +261,43 @@ def refined(
     return result
 
 
-def moved_in(individual: Individual) -> list[str]:
-    """Return what a program moved in the first of its trials."""
-    numbers = next(iter(individual.trials.values())).numbers
-    return [name.removeprefix("moved_") for name in numbers if name.startswith("moved_") and numbers[name] > MOVED]
+def brought(stages: list[Stage], parent: Individual, primitives: HandsPrimitives) -> list[Stage]:
+    """Return stages that end with bringing a thing that was moved to one that was not.
+
+    All hands of the last stage move alike, as to carry it, and perhaps stay there.
+
+    Args:
+        stages: of a program.
+        parent: the program with its trials, of which the first says what was moved.
+        primitives: that draw for the environment.
+    """
+    numbers = next((trial.numbers for trial in parent.trials.values()), {})
+    moved = [name for name in primitives.things if numbers.get(f"moved_{name}", 0.0) > MOVED]
+    if not moved:
+        return stages
+    last, random = stages[-1], primitives.random
+    still = [name for name in primitives.things if name not in moved] or moved
+    thing, goal = moved[int(random.integers(len(moved)))], still[int(random.integers(len(still)))]
+    place = Waypoint(goal, (0.0, 0.0, 0.0 if primitives.chance(0.6) else primitives.number(0.0, 0.15)))
+    others = tuple(replace(move, tracked=thing, place=place) for move in last.others)
+    new = replace(last, tracked=thing, place=place, others=others, tolerance=0.01, until=None, expects=None)
+    new = replace(new, grasp="", back=0, max_decisions=primitives.wait(30, 100))
+    kept = stages if primitives.chance(0.7) or len(stages) == 1 else stages[:-1]
+    return [*kept, primitives.lasting(new) if primitives.chance(0.5) else new][-LONGEST:]
 
 
-def stages_of(individual: Individual) -> list[Stage]:
-    return list(individual.program.stages)
+def branched(stages: list[Stage], primitives: HandsPrimitives) -> list[Stage]:
+    """Return stages of which one to four are done again until a number is as expected.
+
+    Args:
+        stages: of a program.
+        primitives: that draw for the environment.
+    """
+    i = int(primitives.random.integers(len(stages)))
+    back = min(int(primitives.random.integers(4)), i)
+    if primitives.chance(0.3):
+        return primitives.conditioned(stages)
+    return [*stages[:i], replace(stages[i], expects=primitives.condition(), back=back), *stages[i + 1 :]]
 
 
 def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
