@@ -254,7 +254,7 @@ def _sparse(table: _Table, actions: int) -> list[Structure]:
 
 
 def _error(first: Part, second: Part, memory: Memory = "") -> tuple[Quantity, ...]:
-    """Return the error of each axis, a difference or a number as it is seen, or its change."""
+    """Return the error of each axis, a difference or as it is seen, or its change."""
     if not second:
         return tuple(Quantity("number", i, -1, memory) for i in first)
     return tuple(Quantity("difference", i, j, memory) for i, j in zip(first, second, strict=True))

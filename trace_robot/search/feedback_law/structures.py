@@ -99,9 +99,10 @@ class Structure(Began):
         return None if self.leading else np.zeros(self.count)
 
     def drawn(self, random: np.random.Generator, count: int) -> Array:
-        """Return vectors to begin with, (count, self.count), of few gains where some products are errors.
+        """Return vectors to begin with, (count, self.count).
 
-        Half of them are drawn for the sum and the difference of each two controls, as two wheels or rotors have it.
+        They have few gains where some products are errors. Half of them are drawn for the sum and the difference of each
+        two controls, as two wheels or rotors have it.
 
         Args:
             random: gives the numbers.
