@@ -11,7 +11,7 @@ import pytest
 
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.feedback_law import FeedbackLaw, LawRunner
-from trace_robot.search.feedback_law.features import probe_features
+from trace_robot.search.feedback_law.controller import probe_features
 from trace_robot.spec import Array, Field, TaskSpec
 
 Tell = Callable[[Candidate], Outcome]

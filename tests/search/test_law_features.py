@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from trace_robot.search.feedback_law.catalog import MOST, left_out, structures
-from trace_robot.search.feedback_law.controller import LawRunner
-from trace_robot.search.feedback_law.features import Features, comparable_parts, probe_features
+from trace_robot.search.feedback_law.controller import LawRunner, probe_features
+from trace_robot.search.feedback_law.features import Features, comparable_parts
 from trace_robot.search.feedback_law.law import Feedback, FeedbackLaw, Sum
-from trace_robot.search.feedback_law.structures import LowRank, Synergic
+from trace_robot.search.feedback_law.structures import LowRank, Structure, Synergic
 from trace_robot.spec import Array, Field, TaskSpec
 
 SPEC = TaskSpec(
@@ -223,7 +223,7 @@ def test_errors_come_first_and_alike_axes_have_gains_that_are_products() -> None
     alike, each, full, *turned, linear, _, _ = structures(found, 2)
     assert [one.sparse for one in (alike, each, full, *turned, linear)] == [*[True] * 5, False]
     assert [one.count for one in turned] == [4, 4], "of what is ahead and to the left, by either angle"
-    assert (alike.count, each.count, full.count) == (4 + 2 + 1, 3 * 2 + 1, 2 * 7 + 1)
+    assert (alike.count, each.count, full.count) == (4 + 2 + 1, 3 * 2 + 1, 2 * 10 + 1)
     law = alike.build([0.0, 1.0, -2.0, 0.0, 3.0, 0.5, 0.85])
     gains = np.array([control.weights for control in law.outer.controls]).reshape(2, 3, 2)
     assert gains[:, 1] * found.steps[0] == pytest.approx(3.0 * gains[:, 0] * found.apart[0, 2], rel=0.5)
@@ -235,6 +235,41 @@ def test_errors_come_first_and_alike_axes_have_gains_that_are_products() -> None
     assert {tuple(row) for row in np.sign(drawn[:, :4])} == {
         tuple(row) for a in (-1.0, 1.0) for b in (-1.0, 1.0) for row in ([a, 0.0, 0.0, b], [0.0, a, b, 0.0])
     }
+
+
+def hook(seed: int) -> Array:
+    """Return an episode of a hook, (30, 4): where it is, and how far its target is from there."""
+    random = np.random.default_rng(seed)
+    place = np.cumsum(random.normal(0.0, 0.02, (30, 2)), axis=0)
+    return np.concatenate((place, random.uniform(-1.0, 1.0, 2) - place), axis=1)
+
+
+HOOK = replace(
+    BALL,
+    observation=(Field("hook", 0, 2, "m"), Field("target_from_hook", 2, 4, "m")),
+    observation_size=4,
+)
+
+
+def test_what_changes_as_a_place_does_is_an_error_by_itself_and_not_subtracted() -> None:
+    found = Features.of(HOOK, [probe_features(HOOK, hook(seed)) for seed in range(8)])
+    assert found.errors == (((0, 1), ()), ((2, 3), ()))
+    laws = [one for one in structures(found, 2) if one.name.startswith("linear feedback of an error")]
+    kinds = {quantity.kind for one in laws for quantity in one.build(np.ones(one.count)).quantities}
+    assert kinds == {"number"}
+    assert any(quantity.memory for quantity in laws[0].build(np.ones(laws[0].count)).quantities), "damping"
+
+
+def test_what_is_drawn_for_feedback_of_errors_has_few_gains_of_errors() -> None:
+    found = Features.of(HOOK, [probe_features(HOOK, hook(seed)) for seed in range(8)])
+    full = next(one for one in structures(found, 2) if one.name == "linear feedback of errors")
+    assert isinstance(full, Structure)
+    drawn = full.drawn(np.random.default_rng(0), 50)[:, : 2 * len(full.controls)].reshape(50, 2, -1)
+    used = (drawn[:, :, 1 : 1 + full.leading] != 0.0).sum(axis=2)
+    assert used.min() >= 1
+    assert (drawn[:, :, 0] == 0.0).all(), "no constant"
+    alike = [bool(((one[0] != 0) == (one[1] != 0)).all()) for one in drawn]
+    assert 0 < sum(alike) < 50, "some are drawn for sum and difference"
 
 
 def test_each_structure_builds_the_same_law_in_other_units() -> None:

@@ -61,7 +61,7 @@ def test_a_cart_that_steers_comes_to_its_target_before_a_dense_law_is_tried(
     cart: Any, run: Run, episode: Play
 ) -> None:
     search = FeedbackLawSearch(cart.spec, range(POOL), seed=0)
-    asked = run(cart, search, rounds=40)
+    asked = run(cart, search, rounds=80)
     assert search.done.startswith("solved"), "linear feedback, which knows no heading, goes nowhere"
     assert {len(candidate.seeds or ()) for candidate in asked[24:152]} == {1}, "many on one condition"
     law = FeedbackLaw.from_data(search.best.program)  # type: ignore[union-attr, arg-type]

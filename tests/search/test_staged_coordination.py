@@ -28,9 +28,9 @@ from trace_robot.search.staged import (
     measure,
     run,
 )
-from trace_robot.search.staged.constants import free, from_vector, to_vector
+from trace_robot.search.staged.constants import SeenRanges, free, from_vector, to_vector
 from trace_robot.search.staged.controller import numbers_seen
-from trace_robot.search.staged.coordination import HandsPrimitives, SeenRanges
+from trace_robot.search.staged.coordination import HandsPrimitives
 from trace_robot.search.staged.evaluation import ProgramEvaluation, ProgramTrial, RewardScale
 from trace_robot.search.staged.mutation import HandsMutator
 from trace_robot.search.staged.primitives import LONGEST, MotionPrimitives
@@ -76,7 +76,7 @@ def test_the_search_is_the_same_wherever_the_numbers_are_in_the_action() -> None
 
 def drawn(spec: TaskSpec, seed: int, count: int) -> list[StagedProgram]:
     """Random programs and changes of them, once a lamp was seen to change."""
-    ranges = SeenRanges(spec)
+    ranges = SeenRanges(numbers_seen(spec))
     ranges.add({"seen_low_2": 0.0, "seen_high_2": 1.0})
     mutator = HandsMutator(HandsPrimitives(spec, np.random.default_rng(seed), ranges=ranges))
     pool = [mutator.primitives.program() for _ in range(count)]
@@ -144,7 +144,10 @@ def test_each_later_part_can_be_left_out_to_simplify() -> None:
 def test_a_hand_takes_a_thing_as_it_lies_and_turns_it_as_its_place_lies() -> None:
     fields = (*SPEC.observation[:4], Field("slot_yaw", 12, 13, "rad"), *SPEC.observation[5:])
     spec = replace(SPEC, observation=fields, hands=(replace(SPEC.hands[0], yaw=""), *SPEC.hands[1:]))
-    programs = [HandsPrimitives(spec, np.random.default_rng(k), ranges=SeenRanges(spec)) for k in range(300)]
+    programs = [
+        HandsPrimitives(spec, np.random.default_rng(k), ranges=SeenRanges(numbers_seen(spec)))
+        for k in range(300)
+    ]
     carried = 0
     for primitives in programs:
         stages = primitives.program().stages
@@ -168,7 +171,7 @@ def test_a_height_that_is_a_number_is_gone_to_and_mostly_one_that_stays_as_it_is
     assert runner(seen[0])[1:4] == pytest.approx([0.0, 0.0, 0.45])
     with pytest.raises(PolicyError, match="has no number -1 of a field 'lamp'"):
         check(StagedProgram((Stage(LEFT, Waypoint(BAR, level="lamp")),)), spec)
-    ranges = SeenRanges(spec)
+    ranges = SeenRanges(numbers_seen(spec))
     seen[1, 17] = 0.08
     ranges.add(measure(spec, seen, np.zeros(1)))
     mutator = HandsMutator(HandsPrimitives(spec, np.random.default_rng(0), ranges=ranges))
@@ -185,7 +188,9 @@ def test_a_step_of_a_climb_moves_one_stage_and_all_hands_of_it_alike() -> None:
     move = Move("right", RIGHT, Waypoint(SLOT, (0.1, 0.0, 0.2)))
     program = StagedProgram((Stage(LEFT, Waypoint(BAR)), Stage(LEFT, Waypoint(SLOT), others=(move,))))
     pool = [evaluation.individual(program)]
-    steps = refined(pool, HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(SPEC)))
+    steps = refined(
+        pool, HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(numbers_seen(SPEC)))
+    )
     (lasting, *steps), both = steps, 0
     assert lasting[1].stages[-1].tolerance == 0.0, "one that goes on holding; nothing is held to be let go"
     for parent, other in steps:
@@ -199,9 +204,31 @@ def test_a_step_of_a_climb_moves_one_stage_and_all_hands_of_it_alike() -> None:
         both += len(differences) == 2
     assert 0 < both < len(steps), "the last stages most often, but not alone"
     held = evaluation.individual(StagedProgram((replace(program.stages[1], gripper=1.0),)))
-    first = refined([held], HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(SPEC)))[0][1]
+    first = refined(
+        [held], HandsPrimitives(SPEC, np.random.default_rng(0), ranges=SeenRanges(numbers_seen(SPEC)))
+    )[0][1]
     assert [move.gripper for move in first.stages[1].moves] == [-1.0, -1.0], "both hands let go"
     assert refined(pool, MotionPrimitives(PLAIN, np.random.default_rng(0))) == [], "stored runs stay"
+
+
+def test_a_climb_brings_what_was_moved_and_tries_again_until_a_number_is_as_expected() -> None:
+    evaluation, ranges = (
+        ProgramEvaluation(SPEC, range(2), np.random.default_rng(0)),
+        SeenRanges({0: (BAR, 0)}),
+    )
+    ranges.add({"seen_low_0": 0.0, "seen_high_0": 1.0})
+    move = Move("right", RIGHT, Waypoint(SLOT), gripper=1.0)
+    program = StagedProgram((Stage(LEFT, Waypoint(BAR)), Stage(LEFT, Waypoint(BAR), 1.0, others=(move,))))
+    parent = evaluation.individual(program)
+    parent.trials[0] = ProgramTrial(False, 1.0, {f"moved_{BAR}": 0.2})
+    made = [
+        one for _, one in refined([parent], HandsPrimitives(SPEC, np.random.default_rng(0), ranges=ranges))
+    ]
+    ends = [one.stages[-1] for one in made]
+    carried = [end for end in ends if {move.tracked for move in end.moves} == {BAR}]
+    assert carried
+    assert all(move.place.anchor != BAR for end in carried for move in end.moves)
+    assert any(stage.expects and stage.back for one in made for stage in one.stages)
 
 
 def test_where_rewards_are_costs_a_program_that_ends_at_once_is_not_the_best() -> None:

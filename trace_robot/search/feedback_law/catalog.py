@@ -8,9 +8,10 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from trace_robot.search.feedback_law.features import Features, Part
+from trace_robot.search.feedback_law.features import Features, Part, error_quantities
 from trace_robot.search.feedback_law.law import Product, Quantity, Sum
 from trace_robot.search.feedback_law.structures import (
+    AnyStructure,
     LowRank,
     Products,
     SharedAxes,
@@ -19,14 +20,13 @@ from trace_robot.search.feedback_law.structures import (
 )
 
 LINEAR = "linear feedback"
+SWITCHED = ", another near"
 RANKS = (1, 2, 4)
 HEADINGS = 2  # angles that an error is turned by, at most: each is a structure more
-MOST = (
-    160  # numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it
-)
+# Numbers to tune at most: CMA-ES keeps a matrix of their squares, and needs generations to fill it.
+MOST = 160
 MOST_RATES = 4  # rates that an error in the frame of the robot is damped by, at most
 SPARSE = 6  # choices of numbers, where an observation is too long for all of them
-SWITCHED = ", another near"
 
 
 def structures(features: Features, actions: int) -> list[AnyStructure]:
@@ -74,7 +74,7 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
     ]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
-        angles = tuple((table.angle(pair),) for pair in features.pairs)
+        angles = tuple((table.add(Quantity("angle", *pair), 1.0),) for pair in features.pairs)
         others = table.single((*features.rest, *features.rates, *features.still))
         every.append(table.structure(f"{LINEAR} of angles", actions, ((), *angles, *others)))
     seen_again = (*features.still, *(i for pair in features.pairs for i in pair))
@@ -115,8 +115,15 @@ def _of_errors(features: Features, actions: int) -> list[AnyStructure]:
             name = f"linear feedback of an error, an axis each{which}"
             every.append(replace(table.structure(name, actions, (), own=own), sparse=True))
     if whole:
-        dense = table.structure("linear feedback of errors", actions, ((), *whole))
-        every.append(replace(dense, sparse=len(features.errors) == 1))
+        # Whatever is seen beside errors may have to become something as well, such as upright.
+        taken = {i for pair in features.errors for part in pair for i in part}
+        whole.update(dict.fromkeys(table.single([i for i in features.rest if i not in taken])))
+        whole.update(dict.fromkeys(table.single(features.rates)))
+        rates = {i for i, one in enumerate(table.quantities) if one.memory or one.index in features.rates}
+        errors = [product for product in whole if not rates & {*product}]
+        damping = [product for product in whole if rates & {*product}]
+        dense = table.structure("linear feedback of errors", actions, ((), *errors, *damping))
+        every.append(replace(dense, sparse=True, leading=len(errors)))
     return every
 
 
@@ -138,9 +145,10 @@ def _in_body_frame(features: Features, actions: int) -> list[AnyStructure]:
     for number, (first, second) in enumerate(features.errors, start=1):
         if not 2 <= len(first) <= 3:
             continue
-        places = list(zip(first, second, strict=True))
-        sizes = [features.apart.get(place, 1.0) for place in places]
-        east, north, *up = (Quantity("difference", *place) for place in places)
+        sizes = [features.sizes[i] for i in first]
+        if second:
+            sizes = [features.apart.get(place, 1.0) for place in zip(first, second, strict=True)]
+        east, north, *up = error_quantities(first, second)
         scales = (max(sizes[:2]), max(sizes[:2]), *sizes[2:], *(features.sizes[i] for i in rates))
         for turn, turned in enumerate(pairs[:HEADINGS], start=1):
             which = f", pair {number}" * (len(features.errors) > 1) + f", angle {turn}" * (len(pairs) > 1)
@@ -289,9 +297,6 @@ def _sparse(table: _Table, actions: int) -> list[Structure]:
     ]
 
 
-AnyStructure = Structure | SharedAxes | Synergic | LowRank
-
-
 class _Table:
     """Makes structures that hold no quantity that they do not use."""
 
@@ -335,27 +340,22 @@ class _Table:
 
         Args:
             first: indices of a part.
-            second: of the one that it is compared with.
+            second: of the one that it is compared with, () where it is an error itself.
         """
-        features, axes = self.features, len(first)
-        pairs = list(zip(first, second, strict=True))
-        rates = [part for part in features.parts if len(part) == axes and {*part} <= {*features.rates}]
-        error = max(features.apart.get(pair, 1.0) for pair in pairs)
-        found = [tuple(self.add(Quantity("difference", *pair), error) for pair in pairs)]
+        features = self.features
+        error, (rates, single) = features.error_size(first, second), features.rates_of(len(first))
+        found = [tuple(self.add(one, error) for one in error_quantities(first, second))]
         for part in rates:
             size = max(features.sizes[i] for i in part)
             found.append(tuple(self.add(Quantity("number", i), size) for i in part))
-        steps = [max(features.steps.get(i, 0.0) for i in part) for part in (first, second)]
-        if not rates:
+        steps = [max(features.steps.get(i, 0.0) for i in part) for part in (first, second) if part]
+        # The rate of an error damps whatever way it is driven; that of a joint must have the right sign on each axis.
+        if not rates or rates == [single] or not second:
             size = max(steps)
-            found.append(tuple(self.add(Quantity("difference", *pair, "change"), size) for pair in pairs))
-        if not rates and min(steps) > 0.0 and not {*first, *second} & {*features.still}:
+            found.append(tuple(self.add(one, size) for one in error_quantities(first, second, "change")))
+        if not rates and second and min(steps) > 0.0 and not {*first, *second} & {*features.still}:
             found.append(tuple(self.add(Quantity("number", i, -1, "change"), steps[1]) for i in second))
         return found
-
-    def angle(self, pair: tuple[int, int]) -> int:
-        """Add the angle of a cosine and a sine, and return its place."""
-        return self.add(Quantity("angle", *pair), 1.0)
 
     def structure(
         self,

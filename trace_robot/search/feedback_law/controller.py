@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.features import probe_features
+from trace_robot.search.feedback_law.features import (
+    ALIKE,
+    LEAST,
+    LIKE,
+    ON_CIRCLE,
+    RIGID,
+    comparable_parts,
+    disjoint,
+    turning,
+)
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     KEY,
@@ -227,3 +236,126 @@ class LawController:
             spec: the environment that the text is for.
         """
         return replace(candidate, text=self.write(spec), program=None, seeds=None)
+
+
+def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
+    """Return named numbers on what the columns of an episode's observations did.
+
+    Args:
+        spec: the environment, whose fields say which numbers are shown.
+        observations: (T + 1, observation_size), flat.
+
+    Returns:
+        size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
+        between two decisions. apart_I_J: of the difference of numbers of comparable parts. along_I_J: 1 if these
+        change alike, or by the opposite, as a place and an error of it. circle_I_J: 1 if the
+        squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
+        of the angle at I and K, the change for each unit of J. link_N_X_Y_K: see ``_links``.
+    """
+    shown = [index for part in spec.observation for index in range(part.start, part.stop)]
+    numbers: dict[str, float] = {}
+    if not len(observations):
+        return numbers
+    for i in shown:
+        column = observations[:, i]
+        numbers[f"size_{i}"] = float(np.sqrt(np.mean(column * column)))
+        numbers[f"moves_{i}"] = float(np.ptp(column) > 1e-9)
+        numbers[f"mean_{i}"] = float(np.mean(column))
+        steps = np.diff(column)
+        numbers[f"step_{i}"] = float(np.sqrt(np.mean(steps * steps))) if len(steps) else 0.0
+    for i, j in (
+        pair for first, second in comparable_parts(spec) for pair in zip(first, second, strict=True)
+    ):
+        apart = observations[:, i] - observations[:, j]
+        numbers[f"apart_{i}_{j}"] = float(np.sqrt(np.mean(apart * apart)))
+        one, other = np.diff(observations[:, i]), np.diff(observations[:, j])
+        step = float(np.sum(one * one + other * other))
+        off = min(float(np.sum((one - other) ** 2)), float(np.sum((one + other) ** 2)))
+        numbers[f"along_{i}_{j}"] = float(step > 0.0 and off < ALIKE * step)
+    moving = [i for i in shown if numbers[f"moves_{i}"]]
+    changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
+    squares = observations[:, moving] ** 2
+    for place, i in enumerate(moving):
+        off = np.abs(squares[:, place, None] + squares[:, place + 1 :] - 1.0).max(axis=0)
+        for j in (moving[place + 1 + int(k)] for k in np.flatnonzero(off < ON_CIRCLE)):
+            numbers[f"circle_{i}_{j}"] = 1.0
+            changes[(i, j)] = np.diff(np.unwrap(np.arctan2(observations[:, j], observations[:, i])))
+    if len(observations) > LEAST and moving:
+        keys = list(changes)
+        alike = _alike(np.stack(list(changes.values()), axis=1))
+        for j in moving:
+            middle = (observations[1:, j] + observations[:-1, j]) / 2
+            for places in (keys[int(k)] for k in np.flatnonzero(alike(middle))):
+                if j not in places and abs(slope := _slope(changes[places], middle)) > 0.0:
+                    numbers["_".join(map(str, ("rate", j, *places)))] = slope
+        pairs = disjoint(sorted(key for key in keys if len(key) == 2))
+        numbers |= _links(spec, observations, turning(spec, pairs, moving), moving)
+    return numbers
+
+
+def _links(
+    spec: TaskSpec, observations: Array, joints: Sequence[tuple[int, ...]], moving: Collection[int]
+) -> dict[str, float]:
+    """Return link_N_X_Y_K: the links of a planar chain of N joints at X, Y.
+
+    Each joint turns all links behind it, so that link k points along the sum of the first k angles. Link k adds
+    2 k and 2 k + 1: how far it reaches along that direction and to its left. They are a linear regression of the
+    vector's changes on the joints' (the kinematic calibration of a chain), where it explains all of them.
+
+    Args:
+        spec: the environment.
+        observations: (T + 1, observation_size), flat.
+        joints: the numbers that are an angle each, or its cosine and sine.
+        moving: the numbers that change.
+    """
+    found: dict[str, float] = {}
+    vectors = [
+        (part.start, part.start + 1) for part in spec.observation if (part.size, part.unit) == (2, "m")
+    ]
+    if not joints or not (vectors := [vector for vector in vectors if {*vector} <= {*moving}]):
+        return found
+    rows = [
+        observations[:, joint[0]]
+        if len(joint) == 1
+        else np.unwrap(np.arctan2(observations[:, joint[1]], observations[:, joint[0]]))
+        for joint in joints
+    ]
+    angles = np.cumsum(rows, axis=0)
+    middle, change = (angles[:, 1:] + angles[:, :-1]) / 2, np.diff(angles)
+    cosine, sine = np.cos(middle) * change, np.sin(middle) * change
+    columns = np.concatenate([np.stack((-sine, -cosine), 1), np.stack((cosine, -sine), 1)], axis=2)
+    columns = columns.reshape(2 * len(joints), -1).T
+    for x, y in vectors:
+        moved = np.diff(observations[:, [x, y]], axis=0).T.ravel()
+        links, *_ = np.linalg.lstsq(columns, moved, rcond=None)
+        if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
+            found |= {f"link_{len(joints)}_{x}_{y}_{k}": float(link) for k, link in enumerate(links)}
+    return found
+
+
+def _alike(changes: Array) -> Callable[[Array], Array]:
+    """Return a function that says which changes may correlate with a rate.
+
+    It finds a little more than ``_slope``, which decides.
+    One product of matrices for all of them: pair by pair takes 6 s for 348 numbers (measured).
+
+    Args:
+        changes: (T, count), one a column.
+    """
+    centred = changes - changes.mean(axis=0)
+    sizes = np.sqrt((centred * centred).sum(axis=0))
+
+    def alike(rate: Array) -> Array:
+        rate = rate - rate.mean()
+        likely: Array = np.abs(rate @ centred) > (LIKE - 1e-6) * np.sqrt(rate @ rate) * sizes - 1e-9
+        return likely
+
+    return alike
+
+
+def _slope(change: Array, rate: Array) -> float:
+    """Return the change for each unit of rate, 0 where the two do not correlate."""
+    change, rate = change - change.mean(), rate - rate.mean()
+    size = float(np.sqrt((change @ change) * (rate @ rate)))
+    both = float(change @ rate)
+    return both / float(rate @ rate) if size > 1e-12 and abs(both) > LIKE * size else 0.0

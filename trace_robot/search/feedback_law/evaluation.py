@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import WORST, Judge, LawScore, Steps, Value
-from trace_robot.search.feedback_law.catalog import AnyStructure
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     PROBE,
@@ -21,6 +21,7 @@ from trace_robot.search.feedback_law.law import (
     size,
     without_terms,
 )
+from trace_robot.search.feedback_law.structures import AnyStructure
 from trace_robot.spec import Array
 
 Scored = Sequence[tuple[FeedbackLaw, LawScore]]
@@ -50,6 +51,7 @@ class LawEvaluation:
     def __init__(self, threshold: float | None = None, horizon: int = 0) -> None:
         self.judge = Judge(threshold)
         self.horizon = horizon
+        self.worst = 0.0  # reward of a decision in the worst of the probes
         self.count = 0
         self.decisions = 0  # after which the episodes that are asked for end, 0 for none
 
@@ -57,7 +59,8 @@ class LawEvaluation:
         """Return the return of each episode, one that failed extrapolated to the end.
 
         Where each decision costs something, a ball that is thrown off its plate at once would else have the best of
-        returns. Where a return counts as success, it is what it is. An episode that was cut short goes on as it did.
+        returns: each decision that is left costs as much as in the worst of the probes. Where a return counts as
+        success, it is what it is. An episode that was cut short goes on as it did.
         """
         details = outcome.details
         rewards = [float(reward) for reward in details["reward"]]
@@ -70,7 +73,7 @@ class LawEvaluation:
             return rewards
         episodes = zip(rewards, details["steps"], details["success"], strict=True)
         return [
-            reward * self.horizon / steps
+            reward + (self.horizon - steps) * min(self.worst, reward / steps)
             if reward < 0.0 and not success and 0 < steps < self.horizon
             else reward
             for reward, steps, success in episodes
@@ -110,7 +113,16 @@ class LawEvaluation:
                 Candidate(self.number(), None, {}, note, "search", program=data, seeds=tuple(conditions))
             )
         outcomes = yield asked
+        if probe:
+            self._see_worst(outcomes)
         return [self._score(outcome) for outcome in outcomes]
+
+    def _see_worst(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the least mean reward of a decision in the episodes of probes."""
+        for outcome in outcomes:
+            rewards, steps = outcome.details["reward"], outcome.details.get("steps", ())
+            means = [reward / count for reward, count in zip(rewards, steps, strict=False) if count]
+            self.worst = min([self.worst, *(mean for mean in means if math.isfinite(mean))])
 
     def _score(self, outcome: Outcome) -> LawScore:
         details, returns = outcome.details, np.array(self.returns(outcome), float)
@@ -161,6 +173,13 @@ class LawFinalists:
     def champion(self) -> LawFinalist | None:
         """The best finalist, a refused one only where all are, None without any."""
         return max(self.list, key=lambda finalist: (not finalist.refused, self.value(finalist)), default=None)
+
+    def leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
+        """Return the best finalist: of those that are not sparse, if there are any."""
+        dense = [one for one in self.ranked if one.structure is None or not one.structure.sparse]
+        if len(dense) == len(self.list) or all(restart.structure.sparse for restart in restarts):
+            return self.champion
+        return dense[0] if dense else None
 
     def enter(
         self, laws: Sequence[FeedbackLaw], structures: Sequence[AnyStructure], vectors: Sequence[Array]

@@ -7,16 +7,26 @@ search puts several together (``Features``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
+from typing import Any
 
 import numpy as np
 
-from trace_robot.search.feedback_law.law import Product, Quantity, Sum, rounded
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.search.feedback_law.law import (
+    Feedback,
+    FeedbackLaw,
+    Memory,
+    Product,
+    Quantity,
+    Sum,
+    rounded,
+)
+from trace_robot.spec import TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "link_")
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_", "link_")
+ALIKE = 1e-4  # squared, as a share: two numbers change by the same, the same way or the opposite one
 ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
 LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
@@ -25,6 +35,8 @@ PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few struc
 HEADING = 0.5  # size in rad from which an angle turns enough to be a heading
 LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
 LINKS = 3  # of a chain, at most
+CONSTANT = 6  # probes that push one way all the time
+RANDOM = 18  # probes with numbers of all sizes
 RIGID = 0.05  # share of the motion of a vector that the links of a chain may leave unexplained
 
 
@@ -43,135 +55,6 @@ def comparable_parts(spec: TaskSpec) -> tuple[tuple[Part, Part], ...]:
         if len(first) == len(second) and unit == other and (unit or len(first) > 1)
     ]
     return tuple(pairs[:PAIRS])
-
-
-def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
-    """Return named numbers on what the columns of an episode's observations did.
-
-    Args:
-        spec: the environment, whose fields say which numbers are shown.
-        observations: (T + 1, observation_size), flat.
-
-    Returns:
-        size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
-        between two decisions. apart_I_J: of the difference of numbers of comparable parts. circle_I_J: 1 if the
-        squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
-        of the angle at I and K, the change for each unit of J. link_N_X_Y_K: see ``_links``.
-    """
-    shown = [index for part in spec.observation for index in range(part.start, part.stop)]
-    numbers: dict[str, float] = {}
-    if not len(observations):
-        return numbers
-    for i in shown:
-        column = observations[:, i]
-        numbers[f"size_{i}"] = float(np.sqrt(np.mean(column * column)))
-        numbers[f"moves_{i}"] = float(np.ptp(column) > 1e-9)
-        numbers[f"mean_{i}"] = float(np.mean(column))
-        steps = np.diff(column)
-        numbers[f"step_{i}"] = float(np.sqrt(np.mean(steps * steps))) if len(steps) else 0.0
-    for i, j in (
-        pair for first, second in comparable_parts(spec) for pair in zip(first, second, strict=True)
-    ):
-        apart = observations[:, i] - observations[:, j]
-        numbers[f"apart_{i}_{j}"] = float(np.sqrt(np.mean(apart * apart)))
-    moving = [i for i in shown if numbers[f"moves_{i}"]]
-    changes: dict[tuple[int, ...], Array] = {(i,): np.diff(observations[:, i]) for i in moving}
-    squares = observations[:, moving] ** 2
-    for place, i in enumerate(moving):
-        off = np.abs(squares[:, place, None] + squares[:, place + 1 :] - 1.0).max(axis=0)
-        for j in (moving[place + 1 + int(k)] for k in np.flatnonzero(off < ON_CIRCLE)):
-            numbers[f"circle_{i}_{j}"] = 1.0
-            changes[(i, j)] = np.diff(np.unwrap(np.arctan2(observations[:, j], observations[:, i])))
-    if len(observations) > LEAST and moving:
-        keys = list(changes)
-        alike = _alike(np.stack(list(changes.values()), axis=1))
-        for j in moving:
-            middle = (observations[1:, j] + observations[:-1, j]) / 2
-            for places in (keys[int(k)] for k in np.flatnonzero(alike(middle))):
-                if j not in places and abs(slope := _slope(changes[places], middle)) > 0.0:
-                    numbers["_".join(map(str, ("rate", j, *places)))] = slope
-        pairs = _disjoint(sorted(key for key in keys if len(key) == 2))
-        numbers |= _links(spec, observations, _turning(spec, pairs, moving), moving)
-    return numbers
-
-
-def _turning(
-    spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
-) -> list[tuple[int, ...]]:
-    """Return the angles of joints: numbers in rad, else cosines and sines."""
-    parts = [part for part in spec.observation if part.unit == "rad"]
-    plain: list[tuple[int, ...]] = [
-        (i,) for part in parts for i in range(part.start, part.stop) if i in moving
-    ]
-    return (plain or [*pairs])[:LINKS]
-
-
-def _links(
-    spec: TaskSpec, observations: Array, joints: Sequence[tuple[int, ...]], moving: Collection[int]
-) -> dict[str, float]:
-    """Return link_N_X_Y_K: the links of a planar chain of N joints at X, Y.
-
-    Each joint turns all links behind it, so that link k points along the sum of the first k angles. Link k adds
-    2 k and 2 k + 1: how far it reaches along that direction and to its left. They are a linear regression of the
-    vector's changes on the joints' (the kinematic calibration of a chain), where it explains all of them.
-
-    Args:
-        spec: the environment.
-        observations: (T + 1, observation_size), flat.
-        joints: the numbers that are an angle each, or its cosine and sine.
-        moving: the numbers that change.
-    """
-    found: dict[str, float] = {}
-    vectors = [
-        (part.start, part.start + 1) for part in spec.observation if (part.size, part.unit) == (2, "m")
-    ]
-    if not joints or not (vectors := [vector for vector in vectors if {*vector} <= {*moving}]):
-        return found
-    rows = [
-        observations[:, joint[0]]
-        if len(joint) == 1
-        else np.unwrap(np.arctan2(observations[:, joint[1]], observations[:, joint[0]]))
-        for joint in joints
-    ]
-    angles = np.cumsum(rows, axis=0)
-    middle, change = (angles[:, 1:] + angles[:, :-1]) / 2, np.diff(angles)
-    cosine, sine = np.cos(middle) * change, np.sin(middle) * change
-    columns = np.concatenate([np.stack((-sine, -cosine), 1), np.stack((cosine, -sine), 1)], axis=2)
-    columns = columns.reshape(2 * len(joints), -1).T
-    for x, y in vectors:
-        moved = np.diff(observations[:, [x, y]], axis=0).T.ravel()
-        links, *_ = np.linalg.lstsq(columns, moved, rcond=None)
-        if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
-            found |= {f"link_{len(joints)}_{x}_{y}_{k}": float(link) for k, link in enumerate(links)}
-    return found
-
-
-def _alike(changes: Array) -> Callable[[Array], Array]:
-    """Return a function that says which changes may correlate with a rate.
-
-    It finds a little more than ``_slope``, which decides.
-    One product of matrices for all of them: pair by pair takes 6 s for 348 numbers (measured).
-
-    Args:
-        changes: (T, count), one a column.
-    """
-    centred = changes - changes.mean(axis=0)
-    sizes = np.sqrt((centred * centred).sum(axis=0))
-
-    def alike(rate: Array) -> Array:
-        rate = rate - rate.mean()
-        likely: Array = np.abs(rate @ centred) > (LIKE - 1e-6) * np.sqrt(rate @ rate) * sizes - 1e-9
-        return likely
-
-    return alike
-
-
-def _slope(change: Array, rate: Array) -> float:
-    """Return the change for each unit of rate, 0 where the two do not correlate."""
-    change, rate = change - change.mean(), rate - rate.mean()
-    size = float(np.sqrt((change @ change) * (rate @ rate)))
-    both = float(change @ rate)
-    return both / float(rate @ rate) if size > 1e-12 and abs(both) > LIKE * size else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +108,8 @@ class Features:
     another one, or an angle, changes. still: numbers that stay as they are during an episode, such as goals.
     rest: all others. unrated: those of pairs and rest whose rate is not seen. means, spreads: of each shown
     number. steps: size of its change between two decisions. apart: size of the difference of two numbers.
-    errors: pairs of comparable parts that are places, of which one moves. parts: the parts of the observation.
+    errors: pairs of comparable parts that are places, of which one moves, and do not change alike; then parts of
+    several numbers that may be errors themselves, each with (). parts: of the observation.
     angles: numbers in rad that may be a heading: they move, far, and are no rates. chains: vectors that joints move.
     rated: for each rate the numbers of which it is one.
     """
@@ -256,6 +140,21 @@ class Features:
         """The numbers that say where things are: all but the rates."""
         return tuple(i for i in self.sizes if i not in self.rates)
 
+    def error_size(self, first: Part, second: Part) -> float:
+        """Return the size of the largest axis of a difference, or of what is an error itself."""
+        if not second:
+            return max(self.sizes[i] for i in first)
+        return max(self.apart.get(pair, 1.0) for pair in zip(first, second, strict=True))
+
+    def rates_of(self, axes: int) -> tuple[list[Part], Part]:
+        """Return the parts that are rates of so many axes, and the rates that are a part each.
+
+        The latter are one of the former where there is no other, and as many as there are axes, in their order.
+        """
+        rates = [part for part in self.parts if len(part) == axes and {*part} <= {*self.rates}]
+        single = tuple(part[0] for part in self.parts if len(part) == 1 and part[0] in self.rates)
+        return ([single] if not rates and len(single) == axes else rates), single
+
     @classmethod
     def of(cls, spec: TaskSpec, episodes: Sequence[Mapping[str, float]]) -> Features:
         """Return what holds in several episodes.
@@ -270,14 +169,16 @@ class Features:
         moves = {i for i in shown if any(episode.get(f"moves_{i}") for episode in episodes)}
         circles = {name for episode in episodes for name in episode if name.startswith("circle_")}
         near = sorted((int(i), int(j)) for _, i, j in (name.split("_") for name in circles))
-        pairs = _disjoint(pair for pair in near if moves.issuperset(pair) and _held(episodes, pair))
+        pairs = disjoint(pair for pair in near if moves.issuperset(pair) and _held(episodes, pair))
         paired = {i for pair in pairs for i in pair}
         candidates: dict[int, set[str]] = {}
         for name in {name for episode in episodes for name in episode if name.startswith("rate_")}:
             candidates.setdefault(int(name.split("_")[1]), set()).add(name)
         units = {i: part.unit for part in spec.observation for i in range(part.start, part.stop)}
         known = {
-            j: _rated(episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)])
+            j: _rated(
+                episodes, j, pairs, [name for name in candidates[j] if _may_be_rate(name, units)], units
+            )
             for j in shown
             if j in candidates.keys() - paired
         }
@@ -305,16 +206,38 @@ class Features:
             for i, j in zip(first, second, strict=True)
         }
         places = {*rest, *still}
-        errors = tuple(
-            pair for pair in both if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]}
-        )
         parts = tuple(tuple(range(part.start, part.stop)) for part in spec.observation)
+        bound = {
+            pair for pair in both if all(_mean(f"along_{i}_{j}") > MOST for i, j in zip(*pair, strict=True))
+        }
+        errors = tuple(
+            pair
+            for pair in both
+            if places.issuperset({*pair[0], *pair[1]}) and moves & {*pair[0], *pair[1]} and pair not in bound
+        )
+        # What changes as a place does, such as ``target_from_hook``, may be an error as it is seen; any part may, where
+        # nothing can be subtracted.
+        alike = {part for pair in bound for part in pair}
+        alone = [part for part in parts if len(part) > 1 and {*part} <= {*rest}]
+        alone = [part for part in alone if part in alike or not errors]
+        errors += tuple((part, ()) for part in alone[:PAIRS])
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
-        chains = _chains(episodes, _turning(spec, pairs, moves))
+        chains = _chains(episodes, turning(spec, pairs, moves))
         return cls(
             sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles,
             chains, {j: tuple(sorted(known[j])) for j in rates},
         )  # fmt: skip
+
+
+def turning(
+    spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
+) -> list[tuple[int, ...]]:
+    """Return the angles of joints: numbers in rad, else cosines and sines."""
+    parts = [part for part in spec.observation if part.unit == "rad"]
+    plain: list[tuple[int, ...]] = [
+        (i,) for part in parts for i in range(part.start, part.stop) if i in moving
+    ]
+    return (plain or [*pairs])[:LINKS]
 
 
 def _chains(episodes: Sequence[Mapping[str, float]], joints: Sequence[tuple[int, ...]]) -> tuple[Chain, ...]:
@@ -344,7 +267,7 @@ def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> boo
     return len(moving) > 0 and all(episode.get(f"circle_{i}_{j}") for episode in moving)
 
 
-def _disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     disjoint: list[tuple[int, int]] = []
     for pair in pairs:
         if not {i for earlier in disjoint for i in earlier} & set(pair):
@@ -362,7 +285,11 @@ def _may_be_rate(name: str, units: Mapping[int, str]) -> bool:
 
 
 def _rated(
-    episodes: Sequence[Mapping[str, float]], j: int, pairs: Sequence[tuple[int, int]], names: Iterable[str]
+    episodes: Sequence[Mapping[str, float]],
+    j: int,
+    pairs: Sequence[tuple[int, int]],
+    names: Iterable[str],
+    units: Mapping[int, str],
 ) -> set[int]:
     """Return of which numbers number j, of these names, is mostly the rate."""
     representative = [episode for episode in episodes if any(name.startswith("rate_") for name in episode)]
@@ -372,8 +299,50 @@ def _rated(
     for name in sorted(names):
         slopes = np.array([episode[name] for episode in representative if name in episode])
         # A cosine or sine alone is no place: its change goes with the rate up to a factor that turns with the angle.
-        plain = not circles & set(name.split("_")[2:]) and slopes.mean() > 0
+        plain = not circles & {*(of := name.split("_")[2:])}
+        # What is seen from a goal falls by the rate of what moves; units tell that from chance.
+        plain &= bool(slopes.mean() > 0) or all(
+            units[int(i)] and units[j] == f"{units[int(i)]}/s" for i in of
+        )
         even = slopes.std() < EVEN * abs(slopes.mean())
         if len(slopes) > MOST * len(representative) and even and (plain or name in angles):
             rated.update(map(int, name.split("_")[2:]))
     return rated
+
+
+def error_quantities(first: Part, second: Part, memory: Memory = "") -> tuple[Quantity, ...]:
+    """Return the error of each axis, a difference or as it is seen, or its change."""
+    if not second:
+        return tuple(Quantity("number", i, -1, memory) for i in first)
+    return tuple(Quantity("difference", i, j, memory) for i, j in zip(first, second, strict=True))
+
+
+def probing_laws(spec: TaskSpec, random: np.random.Generator) -> list[FeedbackLaw]:
+    """Return laws that push one way or at random.
+
+    Args:
+        spec: the environment.
+        random: draws the latter.
+    """
+    shown = [i for field in spec.observation for i in range(field.start, field.stop)]
+    quantities = tuple(Quantity("number", i) for i in shown)
+    products = tuple((k,) for k in range(len(shown)))
+    actions = spec.action_size
+    signs = list(product((-1.0, 1.0), repeat=min(actions, 3)))[:CONSTANT]
+    laws = [
+        FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(actions))))
+        for row in signs
+    ]
+    for _ in range(RANDOM):
+        sizes = 10.0 ** random.uniform(-1, 1, len(shown))
+        weights = random.standard_normal((actions, len(shown))) * sizes
+        controls = tuple(Sum(products, tuple(map(rounded, row))) for row in weights)
+        laws.append(FeedbackLaw(quantities, Feedback(controls)))
+    return laws
+
+
+def notes_of(details: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return the numbers of each probe episode, without NaN for those it lacks."""
+    names = [name for name in details if name.startswith(NOTES)]
+    episodes = len(details["reward"])
+    return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count, product
-from typing import Any
+from itertools import count
 
 import numpy as np
 
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import POOL, WORST, RacingSearch, Standing, Steps, Value
-from trace_robot.search.feedback_law.catalog import AnyStructure, left_out, structures
+from trace_robot.search.feedback_law.catalog import left_out, structures
 from trace_robot.search.feedback_law.evaluation import CmaRestart, LawEvaluation, LawFinalist, LawFinalists
-from trace_robot.search.feedback_law.features import NOTES, Features
-from trace_robot.search.feedback_law.law import DECISIONS, Feedback, FeedbackLaw, Quantity, Sum, rounded
+from trace_robot.search.feedback_law.features import Features, notes_of, probing_laws
+from trace_robot.search.feedback_law.law import DECISIONS, FeedbackLaw
+from trace_robot.search.feedback_law.structures import AnyStructure
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -27,8 +27,9 @@ AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
 HALVED, LEAST = (
     (2, 4),
-    2,
+    3,
 )  # generations of the sparse rung after which the better half goes on, of this many at least
+GAINED = 0.02  # success that a rung of sparse restarts must gain for another one
 STALE = 2  # rungs without a better law after which a race is given up
 SHORT = (0, 4, 4, 2, 2)  # of a long episode, this part in the generations of the first rung, until all of it
 SPREAD = (
@@ -36,8 +37,6 @@ SPREAD = (
 )
 CLOSED = 0.75  # of what is missing to a solution, up to which it must get for sparse feedback to go on alone
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
-CONSTANT = 6  # probes that push one way all the time
-RANDOM = 18  # probes with numbers of all sizes
 
 
 class FeedbackLawSearch(RacingSearch[LawFinalist]):
@@ -135,9 +134,10 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             for restart in begun if self.evaluation.is_long and not sparse else ():
                 restart.spread = SPREAD
             if begun:
-                restarts += yield from self._rung(begun, 1, 0)
-            if sparse and restarts and self.solution is None:
-                yield from self._continued(restarts[0])
+                begun = yield from self._rung(begun, 1, 0)
+            if begun and sparse and self.solution is None:
+                begun = yield from self._going_on(begun)
+            restarts += begun
             if self.solution is not None:
                 return
         ranked = sorted(restarts, key=lambda restart: restart.value, reverse=True)
@@ -151,25 +151,36 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
             restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
 
+    def _going_on(self, restarts: list[CmaRestart]) -> Steps[list[CmaRestart]]:
+        """Run the sparse restarts on while their best succeeds more often each time.
+
+        What is found with few numbers is not left half tuned for what has many. Where a return counts as success, the
+        first goes on while it gets closer.
+
+        Args:
+            restarts: by rank.
+        """
+        if self.spec.return_threshold is not None:
+            yield from self._continued(restarts[0], self.spec.return_threshold)
+            return restarts
+        others, best = restarts[LEAST:], (0.0, -math.inf)
+        for rung in count(1):
+            going = [restart for restart in restarts[:LEAST] if not restart.over]
+            value = max(restart.value for restart in restarts)
+            if not going or value[0] <= best[0] + GAINED:
+                break
+            best = value
+            restarts = yield from self._rung(going, 1, rung)
+            if self.solution is not None:
+                break
+        return sorted([*restarts, *others], key=lambda restart: restart.value, reverse=True)
+
     def _identify(self) -> Steps[Features]:
         """Run probes, laws that push one way or at random, and return the features."""
-        shown = [i for field in self.spec.observation for i in range(field.start, field.stop)]
-        quantities = tuple(Quantity("number", i) for i in shown)
-        products = tuple((k,) for k in range(len(shown)))
-        actions = self.spec.action_size
-        signs = list(product((-1.0, 1.0), repeat=min(actions, 3)))[:CONSTANT]
-        laws = [
-            FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(actions))))
-            for row in signs
-        ]
-        for _ in range(RANDOM):
-            sizes = 10.0 ** self.random.uniform(-1, 1, len(shown))
-            weights = self.random.standard_normal((actions, len(shown))) * sizes
-            controls = tuple(Sum(products, tuple(map(rounded, row))) for row in weights)
-            laws.append(FeedbackLaw(quantities, Feedback(controls)))
+        laws = probing_laws(self.spec, self.random)
         note = "to see what the observation is made of"
         scores = yield from self.evaluation.run(laws, self.seeds[:2], note, probe=True)
-        return Features.of(self.spec, [notes for score in scores for notes in _notes(score.details)])
+        return Features.of(self.spec, [notes for score in scores for notes in notes_of(score.details)])
 
     def _remeasured(self, features: Features) -> Steps[list[AnyStructure]]:
         """Return the structures with the sizes that numbers have under the best laws.
@@ -179,43 +190,32 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         laws = [finalist.law for finalist in self.finalists.ranked[:REMEASURED]]
         note = "to see how large the numbers are"
         scores = yield from self.evaluation.run(laws, self.seeds[:2], note, probe=True)
-        notes = [notes for score in scores for notes in _notes(score.details)]
+        notes = [notes for score in scores for notes in notes_of(score.details)]
         features = replace(features, sizes=Features.of(self.spec, notes).sizes)
         return structures(features, self.spec.action_size)
 
     def _race(self, restarts: list[CmaRestart], race: int) -> Steps[None]:
         """Run rungs until no restart gets on, or the task is solved."""
-        stale, best = 0, self._leading(restarts)
+        stale, best = 0, self.finalists.leading(restarts)
         for rung in count(1):
             ranked = yield from self._rung(restarts, race, rung)
             if self.solution is not None:
                 return
-            leading = self._leading(restarts)
+            leading = self.finalists.leading(restarts)
             stale, best = (stale + 1 if leading is best else 0), leading
             restarts = self._kept([restart for restart in ranked if not restart.over], rung)
             if not restarts or stale >= STALE:
                 return
 
-    def _continued(self, best: CmaRestart) -> Steps[None]:
-        """Run the best sparse restart further while it gets on."""
-        gap, stale = self._gap(best.value), 0
-        if gap > CLOSED * self._gap(best.began):
+    def _continued(self, best: CmaRestart, threshold: float) -> Steps[None]:
+        """Run the best of the sparse restarts further while it gets on: it is small, and may be all that is needed."""
+        gap, stale = threshold - best.value[0], 0
+        if gap > CLOSED * (threshold - best.began[0]):
             return
         while self.solution is None and not best.over and stale < STALE:
             yield from self._rung([best], 1, 1)
-            closer = self._gap(best.value)
+            closer = threshold - best.value[0]
             stale, gap = (0, closer) if closer < CLOSED * gap else (stale + 1, gap)
-
-    def _gap(self, value: Value) -> float:
-        """Return how much is missing to a solution."""
-        return (1.0 if self.spec.return_threshold is None else self.spec.return_threshold) - value[0]
-
-    def _leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
-        """Return the best finalist: of those that are not sparse, if there are any."""
-        dense = [one for one in self.finalists.ranked if one.structure is None or not one.structure.sparse]
-        if len(dense) == len(self.finalists.list) or all(restart.structure.sparse for restart in restarts):
-            return self.finalists.champion
-        return dense[0] if dense else None
 
     def _rung(self, restarts: list[CmaRestart], race: int, rung: int) -> Steps[list[CmaRestart]]:
         """Run restarts to their next rung and return them ranked, best first.
@@ -234,8 +234,13 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             halved = sparse or (self.evaluation.is_long and rung == 0)
             if halved and number in HALVED and len(best) == len(restarts):
                 order = sorted(range(len(restarts)), key=lambda k: best[k], reverse=True)
+                # The better one of each structure first: one of many numbers gets on later than one of few.
+                first = {restarts[k].structure.name: k for k in reversed(order)}.values()
+                order = [*sorted(first, key=order.index), *(k for k in order if k not in first)]
                 restarts = [restarts[k] for k in sorted(order[: max(LEAST, len(order) // 2)])]
         self.evaluation.decisions = 0
+        # One of which all laws did the same so far, such as nothing, has none to compare.
+        restarts = [restart for restart in restarts if restart.strategy is not None]
         entered = yield from self.finalists.enter(
             [restart.mean for restart in restarts],
             [restart.structure for restart in restarts],
@@ -317,7 +322,8 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
 
     def _succeeds(self, value: Value) -> bool:
         """Return whether a value on few conditions is as good as that of a solution."""
-        return self._gap(value) <= 0.0
+        threshold = self.spec.return_threshold
+        return value[0] >= (1.0 if threshold is None else threshold)
 
     def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[list[Value]]:
         """Run one generation of each restart, all on the same random conditions.
@@ -385,10 +391,3 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
 
     def _seed(self) -> int:
         return int(self.random.integers(2**31))
-
-
-def _notes(details: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Return the numbers of each probe episode, without NaN for those it lacks."""
-    names = [name for name in details if name.startswith(NOTES)]
-    episodes = len(details["reward"])
-    return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]

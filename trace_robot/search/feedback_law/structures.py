@@ -58,7 +58,9 @@ class Structure(Began):
     place where the sum of ``switch`` is positive. Without ``energy_gain`` or ``switch`` there is none. sizes: of
     each quantity, by which weights are scaled. plainer: the name of the structure of the outer feedback alone.
     own: further products of the outer feedback, other ones for each control. sparse: whether it is tried before the
-    others. Where a quantity is filtered, one more number is the log odds of the share of all filters.
+    others. leading: how many products after the first, the constant, are errors, where what is drawn has gains of few
+    of them and of the rates behind them; 0 where it has gains of all. Where a quantity is filtered, one more number is
+    the log odds of the share of all filters.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Structure(Began):
     plainer: str = ""
     own: tuple[Products, ...] = ()
     sparse: bool = False
+    leading: int = 0
     _blocks: tuple[tuple[str, Products], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,43 @@ class Structure(Began):
     def filtered(self) -> bool:
         """Whether it has a low-pass filter."""
         return any(quantity.memory for quantity in self.quantities)
+
+    @property
+    def plain_start(self) -> Array | None:
+        """Where tuning begins: doing nothing, or None for the best of what is drawn."""
+        return None if self.leading else np.zeros(self.count)
+
+    def drawn(self, random: np.random.Generator, count: int) -> Array:
+        """Return vectors to begin with, (count, self.count).
+
+        They have few gains where some products are errors. Half of them are drawn for the sum and the difference of
+        each two controls, as two wheels or rotors have it.
+
+        Args:
+            random: gives the numbers.
+            count: how many vectors.
+        """
+        if not self.leading:
+            return Began.drawn(self, random, count)
+        vectors, terms = np.zeros((count, self.count)), len(self.controls)
+        rates = np.arange(1 + self.leading, terms)
+        for vector in vectors:
+            gains = vector[: self.actions * terms].reshape(self.actions, terms)
+            for row in gains:
+                errors = (
+                    1 + random.permutation(self.leading)[: int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))]
+                )
+                damping = random.permutation(rates)[: len(errors)]
+                row[errors] = random.choice((-1.0, 1.0), len(errors)) * 10.0 ** random.uniform(
+                    *GAINS, len(errors)
+                )
+                row[damping] = random.choice((-1.0, 1.0), len(damping)) * 10.0 ** random.uniform(
+                    *GAINS, len(damping)
+                )
+            if random.random() < 0.5:
+                for k in range(0, self.actions - 1, 2):
+                    gains[k], gains[k + 1] = gains[k] + gains[k + 1], gains[k] - gains[k + 1]
+        return vectors
 
     def build(self, vector: Sequence[float] | Array) -> FeedbackLaw:
         """Return the law of ``vector``, (count,), in units that make terms 1 in size."""
@@ -352,3 +392,6 @@ class LowRank(Began):
         offset = -sum(float(weights[i]) * self.means[i] for i in places)
         numbers = (offset, *(float(weights[i]) for i in places))
         return Sum(((), *((i,) for i in places)), tuple(map(rounded, numbers)))
+
+
+AnyStructure = Structure | SharedAxes | Synergic | LowRank

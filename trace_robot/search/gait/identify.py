@@ -15,7 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
-from trace_robot.search.feedback_law.features import probe_features
+from trace_robot.search.feedback_law.controller import probe_features
 from trace_robot.spec import Array, TaskSpec
 
 PROBE = "look"  # the key of a probe in the data, as laws have it

@@ -1,4 +1,4 @@
-"""Constants of a staged program: as a vector that is tuned, and their bounds in its text; its stages' names.
+"""Constants of a staged program: as a vector, their bounds in its text, ranges of thresholds; its stages' names.
 
 A search asks for programs without bounds, and journals hold hashes of what it asks for. So they are added to the file
 that is kept, in which no value and no statement that runs is another.
@@ -10,7 +10,7 @@ import ast
 import math
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -58,6 +58,7 @@ SPEED, TOLERANCE, DECISIONS, GAIN = 0.1, 0.005, 0.2, 0.15  # the last two of a l
 RADIAN, LEAD = 0.1, 1.0  # an angle moves by 0.1 rad a unit, a lead by one decision
 REST_METRE = 0.005  # a rest is finer than a motion: it must tell a task that is done from one that nearly is
 MOST_DECISIONS = 200
+STILL = 1e-6  # range below which a number says nothing
 RETRY_NOISE = 0.6  # units of noise that every constant must bear in the pass that makes up for a failed one
 
 
@@ -327,3 +328,29 @@ def _move(place: Waypoint, what: str) -> str:
     if not any(place.offset):
         return f"wait{what}"
     return f"{direction}{what}" if axis == 2 else f"move{what}_{direction}"
+
+
+class SeenRanges:
+    """The range of each number of ``numbers_seen``, from which thresholds are drawn.
+
+    moving: numbers that changed within an episode, as none does that says where to.
+    """
+
+    def __init__(self, numbers: Mapping[int, tuple[str, int]]) -> None:
+        self.names = list(numbers.values())
+        self.ranges: dict[int, tuple[float, float]] = {}
+        self.moving: set[int] = set()
+
+    def add(self, numbers: Mapping[str, float]) -> None:
+        """Widen the ranges by the measures of an episode."""
+        for k in range(len(self.names)):
+            if f"seen_low_{k}" in numbers:
+                low, high = numbers[f"seen_low_{k}"], numbers[f"seen_high_{k}"]
+                if high - low > STILL:
+                    self.moving.add(k)
+                before = self.ranges.get(k, (low, high))
+                self.ranges[k] = (min(low, before[0]), max(high, before[1]))
+
+    def changing(self) -> list[int]:
+        """Return the numbers that were not always the same."""
+        return [k for k, (low, high) in sorted(self.ranges.items()) if high - low > STILL]

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from trace_robot.search.staged.controller import numbers_seen
+from trace_robot.search.staged.constants import SeenRanges
 from trace_robot.search.staged.primitives import (
     CLOSED,
     DECIMALS,
     LONGEST,
     OPEN,
+    CentredPrimitives,
     MotionPrimitives,
     add_scaled,
 )
@@ -32,54 +33,9 @@ from trace_robot.search.staged.program import (
 )
 from trace_robot.spec import HandSpec, TaskSpec, hands_of
 
-CENTRED = 0.6  # share of the offsets that are centred
-STILL = 1e-6  # range below which a number says nothing
+LONG = 120  # simulator steps above which a stage is one that lasts
 SYMMETRIES = (math.tau, math.pi, math.pi / 2)
 Part = tuple[str, Waypoint]  # what a hand brings, and where to
-
-
-class SeenRanges:
-    """The range of each number of ``numbers_seen``, from which thresholds are drawn.
-
-    moving: numbers that changed within an episode, as none does that says where to.
-    """
-
-    def __init__(self, spec: TaskSpec) -> None:
-        self.names = list(numbers_seen(spec).values())
-        self.ranges: dict[int, tuple[float, float]] = {}
-        self.moving: set[int] = set()
-
-    def add(self, numbers: Mapping[str, float]) -> None:
-        """Widen the ranges by the measures of an episode."""
-        for k in range(len(self.names)):
-            if f"seen_low_{k}" in numbers:
-                low, high = numbers[f"seen_low_{k}"], numbers[f"seen_high_{k}"]
-                if high - low > STILL:
-                    self.moving.add(k)
-                before = self.ranges.get(k, (low, high))
-                self.ranges[k] = (min(low, before[0]), max(high, before[1]))
-
-    def changing(self) -> list[int]:
-        """Return the numbers that were not always the same."""
-        return [k for k, (low, high) in sorted(self.ranges.items()) if high - low > STILL]
-
-
-@dataclass(frozen=True, slots=True)
-class CentredPrimitives(MotionPrimitives):
-    """Draw the same, with most offsets straight above or below a position.
-
-    A position is mostly the middle of a thing, and where a hand grasps it or a slot takes it. For environments that
-    describe their hands; others keep the draws of stored runs.
-    """
-
-    def jitter(self, width: float) -> Vector:
-        """Return a random offset, of which mostly the height alone is not 0.
-
-        Args:
-            width: metres, standard deviation.
-        """
-        x, y, z = MotionPrimitives.jitter(self, width)
-        return (0.0, 0.0, z if self.chance(0.6) else 0.0) if self.chance(CENTRED) else (x, y, z)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +73,38 @@ class HandsPrimitives(CentredPrimitives):
         """Return a random primitive of one hand, or of two that act together."""
         if len(self.hands) > 1 and self.chance(0.6):
             return self._together()
+        if self.angles and any(hand.turn >= 0 for hand in self.hands) and self.chance(0.15):
+            turning = [k for k, hand in enumerate(self.hands) if hand.turn >= 0]
+            return self._twist(turning[int(self.random.integers(len(turning)))])
         return self.named(int(self.random.integers(len(self.hands))), MotionPrimitives.primitive)
 
     def wander(self) -> list[Stage]:
         """Return one stage of any kind, of any hand."""
         return self.named(int(self.random.integers(len(self.hands))), MotionPrimitives.wander)
+
+    def _twist(self, mover: int) -> list[Stage]:
+        """Grasp a thing as it lies, then turn it where it is to an angle that is seen.
+
+        Args:
+            mover: the number of the hand.
+        """
+        thing, symmetry = self.thing(), SYMMETRIES[int(self.random.choice(3, p=(0.2, 0.7, 0.1)))]
+        heading = self.headings().get(thing) if self.chance(0.8) else None
+        grasp = self.named(mover, lambda one: one.grasp(thing))
+        stages = [replace(stage, turn=heading) for stage in grasp[:-1]] + grasp[-1:]
+        name = self.angles[int(self.random.integers(len(self.angles)))]
+        angle = 0.0 if self.chance(0.7) else self.number(-math.pi, math.pi)
+        decisions = self.wait(40, 150)
+        turned = replace(stages[-1], turn=Turn(name, angle=angle, symmetry=symmetry), max_decisions=decisions)
+        return [*stages, turned]
+
+    @property
+    def angles(self) -> list[str]:
+        """The fields with an angle that is not a hand's own."""
+        own = {hand.yaw for hand in self.hands}
+        return [
+            p.name for p in self.spec.observation if p.unit == "rad" and p.size == 1 and p.name not in own
+        ]
 
     def named(self, mover: int, draw: Callable[[MotionPrimitives], list[Stage]]) -> list[Stage]:
         """Return stages that are drawn for one hand, with its name.
@@ -163,7 +146,14 @@ class HandsPrimitives(CentredPrimitives):
             return stages
         names = [move.hand or self.hands[0].name for move in last.moves]
         hands = [hand for hand in self.hands if hand.name in names]
-        result = list(stages)
+        # What lasts would never be over: a tight place may stop a hand before it has arrived.
+        long = last.tolerance == 0.0 or last.max_decisions > LONG / self.pace
+        over = (
+            replace(last, tolerance=last.tolerance or 0.01, max_decisions=self.wait(30, 100))
+            if long
+            else last
+        )
+        result = [*stages[:-1], over]
         for up in (0.0, self.number(0.05, 0.2))[: 1 + self.chance(0.5)]:
             moves = [(hand, Waypoint(hand.position, (0.0, 0.0, up), "entry")) for hand in hands]
             (hand, place), *more = moves
@@ -185,10 +175,7 @@ class HandsPrimitives(CentredPrimitives):
 
     def turn(self) -> Turn:
         """Return the yaw of something, the line between two positions, or an angle."""
-        own = {hand.yaw for hand in self.hands}
-        angles = [
-            p.name for p in self.spec.observation if p.unit == "rad" and p.size == 1 and p.name not in own
-        ]
+        angles = self.angles
         angle = 0.0 if self.chance(0.6) else self.number(-math.pi / 2, math.pi / 2)
         symmetry = SYMMETRIES[int(self.random.choice(3, p=(0.3, 0.5, 0.2)))]
         kind = self.random.random()
@@ -245,10 +232,7 @@ class HandsPrimitives(CentredPrimitives):
 
         The angle whose name begins most like a position's is its own, else the one in the same place of their order.
         """
-        own = {hand.yaw for hand in self.hands}
-        fields = [part for part in self.spec.observation if part.name not in own]
-        angles = [part.name for part in fields if part.unit == "rad" and part.size == 1]
-        things = self.things
+        angles, things = self.angles, self.things
         if not angles or not any(hand.turn >= 0 for hand in self.hands):
             return {}
 
@@ -273,7 +257,11 @@ class HandsPrimitives(CentredPrimitives):
         begun: set[str] = set()
         result = []
         for stage in stages:
-            if self.can_turn(stage) and self.chance(0.25 if stage.hand in begun else 0.7):
+            if (
+                stage.turn is None
+                and self.can_turn(stage)
+                and self.chance(0.25 if stage.hand in begun else 0.7)
+            ):
                 stage = replace(stage, turn=self.turn())
             begun.add(stage.hand)
             others = tuple(
@@ -287,7 +275,7 @@ class HandsPrimitives(CentredPrimitives):
         """Return a stage whose moves turn as the things lie that they go to."""
 
         def _turn(move: Stage | Move) -> Turn | None:
-            return headings.get(move.place.anchor) if self.can_turn(move) else None
+            return move.turn or (headings.get(move.place.anchor) if self.can_turn(move) else None)
 
         others = tuple(replace(move, turn=_turn(move)) for move in stage.others)
         return replace(stage, turn=_turn(stage), others=others)

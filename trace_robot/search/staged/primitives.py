@@ -26,6 +26,7 @@ OPEN, CLOSED = -1.0, 1.0  # the gripper
 AXES: tuple[Vector, ...] = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 LONGEST = 10  # stages of a program
 REMEMBERED = 60  # episodes of which a proposal of rest is made
+CENTRED = 0.6  # share of the offsets that are centred
 DECIMALS = 4  # of metres: a tenth of a millimetre can be read and is finer than any simulator's contact
 
 
@@ -85,7 +86,7 @@ class MotionPrimitives:
             )
         ]
 
-    def _grasp(self, thing: str) -> list[Stage]:
+    def grasp(self, thing: str) -> list[Stage]:
         """Go above a thing, descend, close the gripper: at its position or beside it."""
         x, y, z = self.jitter(0.012 if self.chance(0.7) else 0.03)
         if self.chance(0.3):
@@ -103,7 +104,7 @@ class MotionPrimitives:
     def _pick_and_place(self) -> list[Stage]:
         """Grasp a thing, perhaps lift it, bring it to another position, perhaps let go."""
         thing, goal = self._pair()
-        stages = self._grasp(thing)
+        stages = self.grasp(thing)
         held, apart = (thing, self.number(0.08, 0.2)) if self.chance(0.5) else ("", 0.1)
         tracked = thing if self.chance(0.7) else self.hand
         speed = self.number(0.4, 1.0) if self.chance(0.3) else 1.0
@@ -275,6 +276,23 @@ class MotionPrimitives:
             high: simulator steps that they take less than.
         """
         return max(1, round(int(self.random.integers(low, high)) / self.pace))
+
+
+@dataclass(frozen=True, slots=True)
+class CentredPrimitives(MotionPrimitives):
+    """Draw the same, with most offsets straight above or below a position.
+
+    There a hand grasps a thing, or a slot takes it. Environments that describe no hands keep the draws of stored runs.
+    """
+
+    def jitter(self, width: float) -> Vector:
+        """Return a random offset, of which mostly the height alone is not 0.
+
+        Args:
+            width: metres, standard deviation.
+        """
+        x, y, z = MotionPrimitives.jitter(self, width)
+        return (0.0, 0.0, z if self.chance(0.6) else 0.0) if self.chance(CENTRED) else (x, y, z)
 
 
 def add_scaled(offset: Vector, direction: Vector, length: float) -> Vector:

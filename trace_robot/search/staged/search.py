@@ -9,7 +9,9 @@ import numpy as np
 
 from trace_robot.optimizers.problem import Candidate
 from trace_robot.search.base import GeneratorSearch, Standing, Steps
-from trace_robot.search.staged.coordination import SeenRanges, primitives_for
+from trace_robot.search.staged.constants import SeenRanges
+from trace_robot.search.staged.controller import numbers_seen
+from trace_robot.search.staged.coordination import primitives_for
 from trace_robot.search.staged.evaluation import (
     Individual,
     ProgramEvaluation,
@@ -82,7 +84,7 @@ class StagedSearch(GeneratorSearch[Individual]):
         self.spec = spec
         self.parameter, self.budget = parameter, budget
         random = np.random.default_rng(seed)
-        pace, ranges = POSE_STEPS if spec.control == "pose" else 1, SeenRanges(spec)
+        pace, ranges = POSE_STEPS if spec.control == "pose" else 1, SeenRanges(numbers_seen(spec))
         primitives = primitives_for(spec, random, pace, ranges)
         self.evaluation = ProgramEvaluation(spec, seeds, random, confirm, further)
         rests = RestProposals(spec, primitives) if "hold" in spec.options else None

@@ -17,9 +17,15 @@ from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.search.base import Steps
 from trace_robot.search.staged.constants import free, from_vector, to_vector, with_move
 from trace_robot.search.staged.coordination import HandsPrimitives
-from trace_robot.search.staged.evaluation import EACH, Individual, ProgramEvaluation, first_of_shapes
-from trace_robot.search.staged.primitives import DECIMALS, MotionPrimitives, clipped_rest
-from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector
+from trace_robot.search.staged.evaluation import (
+    EACH,
+    MOVED,
+    Individual,
+    ProgramEvaluation,
+    first_of_shapes,
+)
+from trace_robot.search.staged.primitives import DECIMALS, LONGEST, MotionPrimitives, clipped_rest
+from trace_robot.search.staged.program import HERE, Stage, StagedProgram, Vector, Waypoint
 from trace_robot.spec import Array
 
 SLOWER = 0.02  # value (a share of the horizon) that a plainer program may cost
@@ -29,6 +35,8 @@ NEARLY_IN_WORLDS = 3  # the same where worlds differ, of twice as many
 SMALL = 0.01  # metres below which an offset may be left out
 GRID = 0.005  # metres to which offsets are rounded at the end
 REFINED, FIRST_OF_POOL = 24, 3  # programs of a generation that are steps of a climb, and from how many
+BROUGHT = 4  # of these programs, as many bring what was moved somewhere
+BRANCHED = 6  # of these programs, as many have another condition
 STEPS = (0.005, 0.02, 0.05)  # metres
 PLAINER = 8  # plainer programs measured under noise at a time
 
@@ -229,6 +237,15 @@ def refined(
         stages = list(parent.program.stages)
         ends = primitives.finished(stages), [*stages[:-1], primitives.lasting(stages[-1])]
         result += [(parent, replace(parent.program, stages=tuple(end))) for end in ends if end != stages]
+    for k in range(BROUGHT + BRANCHED):
+        parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
+        stages = list(parent.program.stages)
+        if k < BROUGHT:
+            stages = brought(stages, parent, primitives)
+        elif primitives.ranges.changing():
+            stages = branched(stages, primitives)
+        if stages != list(parent.program.stages):
+            result.append((parent, replace(parent.program, stages=tuple(stages))))
     for k in range(REFINED - len(result)):
         parent = pool[min(k % FIRST_OF_POOL, len(pool) - 1)]
         program, count = parent.program, len(parent.program.stages)
@@ -242,6 +259,45 @@ def refined(
             program = with_move(program, i, place, place=replace(move.place, offset=(x, y, z)))
         result.append((parent, program))
     return result
+
+
+def brought(stages: list[Stage], parent: Individual, primitives: HandsPrimitives) -> list[Stage]:
+    """Return stages that end with bringing a thing that was moved to one that was not.
+
+    All hands of the last stage move alike, as to carry it, and perhaps stay there.
+
+    Args:
+        stages: of a program.
+        parent: the program with its trials, of which the first says what was moved.
+        primitives: that draw for the environment.
+    """
+    numbers = next((trial.numbers for trial in parent.trials.values()), {})
+    moved = [name for name in primitives.things if numbers.get(f"moved_{name}", 0.0) > MOVED]
+    if not moved:
+        return stages
+    last, random = stages[-1], primitives.random
+    still = [name for name in primitives.things if name not in moved] or moved
+    thing, goal = moved[int(random.integers(len(moved)))], still[int(random.integers(len(still)))]
+    place = Waypoint(goal, (0.0, 0.0, 0.0 if primitives.chance(0.6) else primitives.number(0.0, 0.15)))
+    others = tuple(replace(move, tracked=thing, place=place) for move in last.others)
+    new = replace(last, tracked=thing, place=place, others=others, tolerance=0.01, until=None, expects=None)
+    new = replace(new, grasp="", back=0, max_decisions=primitives.wait(30, 100))
+    kept = stages if primitives.chance(0.7) or len(stages) == 1 else stages[:-1]
+    return [*kept, primitives.lasting(new) if primitives.chance(0.5) else new][-LONGEST:]
+
+
+def branched(stages: list[Stage], primitives: HandsPrimitives) -> list[Stage]:
+    """Return stages of which one to four are done again until a number is as expected.
+
+    Args:
+        stages: of a program.
+        primitives: that draw for the environment.
+    """
+    i = int(primitives.random.integers(len(stages)))
+    back = min(int(primitives.random.integers(4)), i)
+    if primitives.chance(0.3):
+        return primitives.conditioned(stages)
+    return [*stages[:i], replace(stages[i], expects=primitives.condition(), back=back), *stages[i + 1 :]]
 
 
 def simpler(program: StagedProgram) -> Iterator[tuple[str, StagedProgram]]:
