@@ -101,8 +101,8 @@ class Structure(Began):
     def drawn(self, random: np.random.Generator, count: int) -> Array:
         """Return vectors to begin with, (count, self.count).
 
-        They have few gains where some products are errors. Half of them are drawn for the sum and the difference of each
-        two controls, as two wheels or rotors have it.
+        They have few gains where some products are errors. Half of them are drawn for the sum and the difference of
+        each two controls, as two wheels or rotors have it.
 
         Args:
             random: gives the numbers.
