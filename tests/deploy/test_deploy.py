@@ -399,6 +399,14 @@ def test_a_folder_with_the_files_of_others_is_not_written_to(
     assert mine.read_text() == "mine"
     assert main([*typed, "--overwrite"]) == 0
     assert main(typed) == 0  # now they are its own
+    with mine.open("a") as file:
+        file.write("# my change\n")
+    assert main(typed) == 1
+    assert "is another controller's, or was changed;" in capsys.readouterr().err
+    assert mine.read_text().endswith("# my change\n")
+    assert main(["deploy", "zoo/push_v3", *typed[2:], "--overwrite"]) == 0
+    assert main(typed) == 1
+    assert main([*typed, "--overwrite"]) == 0
     (tmp_path / "notes.txt").touch()
     assert main(typed) == 1
     assert "such as notes.txt" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def add_deploy(commands: Commands) -> None:
     command.add_argument(
         "--overwrite",
         action="store_true",
-        help="write into --out though it has files that deploy did not write",
+        help="write into --out though it has files that deploy did not write, or another controller",
     )
     command.add_argument(
         "--env",

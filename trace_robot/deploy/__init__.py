@@ -93,11 +93,13 @@ def deploy(
         options: of the environment.
         name: of the files, and the beginning of C's names.
         origin: where the policy comes from, for the contract.
-        overwrite: write also into a folder that has files of others, which stay unless they have a name of these.
+        overwrite: write also into a folder that has files of others, which stay unless they have a name of these, and
+            over files with another content.
 
     Raises:
         PolicyError: the controller cannot be translated; the message has the line and the reason.
-        RunError: a file cannot be written, or the folder has files and no contract of an earlier deployment.
+        RunError: a file cannot be written, or the folder has files and no contract of an earlier deployment, or a
+            file of these with another content.
         UsageError: there is no such target, the name is none in C and Python, or the folder holds files of another
             target or name, which a later make would build beside this contract.
     """
@@ -111,6 +113,10 @@ def deploy(
         raise RunError(
             f"{str(out)!r} holds files that deploy did not write, such as {strange[0]}; give another --out, or"
             " --overwrite"
+        )
+    if not overwrite and (changed := _changed_files(out, files)):
+        raise RunError(
+            f"{str(out / changed[0])!r} is another controller's, or was changed; give another --out, or --overwrite"
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -128,6 +134,23 @@ def _other_files(out: Path, files: Collection[str]) -> list[str]:
         return [file for file in before if file not in files and safe_files.is_file(out, file)]
     except (OSError, ValueError, KeyError, TypeError):
         return []  # no contract, or none of deploy
+
+
+def _changed_files(out: Path, files: Mapping[str, str]) -> list[str]:
+    """Return the files that are there with another content, but the contract."""
+    return [
+        file
+        for file, text in files.items()
+        if file != CONTRACT and safe_files.is_file(out, file) and not _holds(out, file, text)
+    ]
+
+
+def _holds(out: Path, file: str, text: str) -> bool:
+    """Return whether a file has this content, and not more than can be read."""
+    try:
+        return safe_files.read_bytes(out, file) == text.encode()
+    except (OSError, ValueError):
+        return False
 
 
 def _strange_files(out: Path) -> list[str]:

@@ -141,13 +141,18 @@ class Features:
         return tuple(i for i in self.sizes if i not in self.rates)
 
     def error_size(self, first: Part, second: Part) -> float:
-        """Return the size of the largest axis of a difference, or of what is an error itself."""
+        """Return the size of the largest axis of an error.
+
+        Args:
+            first: a part of the observation.
+            second: what is subtracted from it, () where the first is an error itself.
+        """
         if not second:
             return max(self.sizes[i] for i in first)
         return max(self.apart.get(pair, 1.0) for pair in zip(first, second, strict=True))
 
     def rates_of(self, axes: int) -> tuple[list[Part], Part]:
-        """Return the parts that are rates of so many axes, and the rates that are a part each.
+        """Return the parts that are rates of vectors, and the rates that are a part each.
 
         The latter are one of the former where there is no other, and as many as there are axes, in their order.
         """
@@ -232,7 +237,13 @@ class Features:
 def turning(
     spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
 ) -> list[tuple[int, ...]]:
-    """Return the angles of joints: numbers in rad, else cosines and sines."""
+    """Return the angles of joints: numbers in rad, else cosines and sines.
+
+    Args:
+        spec: the environment.
+        pairs: a cosine and a sine each.
+        moving: numbers that changed.
+    """
     parts = [part for part in spec.observation if part.unit == "rad"]
     plain: list[tuple[int, ...]] = [
         (i,) for part in parts for i in range(part.start, part.stop) if i in moving
@@ -268,11 +279,12 @@ def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> boo
 
 
 def disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    disjoint: list[tuple[int, int]] = []
+    """Return the first pairs that share no number."""
+    found: list[tuple[int, int]] = []
     for pair in pairs:
-        if not {i for earlier in disjoint for i in earlier} & set(pair):
-            disjoint.append(pair)
-    return tuple(disjoint)
+        if not {i for earlier in found for i in earlier} & set(pair):
+            found.append(pair)
+    return tuple(found)
 
 
 def _may_be_rate(name: str, units: Mapping[int, str]) -> bool:
@@ -311,7 +323,13 @@ def _rated(
 
 
 def error_quantities(first: Part, second: Part, memory: Memory = "") -> tuple[Quantity, ...]:
-    """Return the error of each axis, a difference or as it is seen, or its change."""
+    """Return the error of each axis, a difference or as it is seen, or its change.
+
+    Args:
+        first: a part of the observation.
+        second: what is subtracted from it, () where the first is an error itself.
+        memory: what is kept of each, such as its change.
+    """
     if not second:
         return tuple(Quantity("number", i, -1, memory) for i in first)
     return tuple(Quantity("difference", i, j, memory) for i, j in zip(first, second, strict=True))

@@ -208,7 +208,14 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
                 return
 
     def _continued(self, best: CmaRestart, threshold: float) -> Steps[None]:
-        """Run the best of the sparse restarts further while it gets on: it is small, and may be all that is needed."""
+        """Run the best of the sparse restarts further while it gets closer.
+
+        It is small, and may be all that is needed.
+
+        Args:
+            best: the restart.
+            threshold: the return that counts as success.
+        """
         gap, stale = threshold - best.value[0], 0
         if gap > CLOSED * (threshold - best.began[0]):
             return
