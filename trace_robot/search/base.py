@@ -59,7 +59,7 @@ class Judge:
     def value(self, score: LawScore) -> Value:
         """Return what laws are ranked by, larger is better, a faulty law is worst."""
         if score.faulty:
-            return (-math.inf, -math.inf)
+            return WORST
         mean = float(score.returns.mean())
         return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
 

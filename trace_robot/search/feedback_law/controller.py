@@ -1,4 +1,4 @@
-"""The interpreter of feedback laws, and feedback laws as a kind of controller."""
+"""The interpreter of feedback laws, feedback laws as a kind of controller, and what probes measure of an episode."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.features import (
-    ALIKE,
-    LEAST,
-    LIKE,
-    ON_CIRCLE,
-    RIGID,
-    comparable_parts,
-    disjoint,
-    turning,
-)
+from trace_robot.search.feedback_law.features import comparable_parts, disjoint, turning
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     KEY,
@@ -38,6 +29,11 @@ if TYPE_CHECKING:
 
 Numbers = list[float]
 Compiled = tuple[tuple[float, tuple[int, ...]], ...]  # pairs of a weight and the places of its factors
+ALIKE = 1e-4  # squared, as a share: two numbers change by the same, the same way or the opposite one
+ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
+LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
+LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
+RIGID = 0.05  # share of the motion of a vector that the links of a chain may leave unexplained
 
 
 class LawRunner:
@@ -248,9 +244,9 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
     Returns:
         size_I, mean_I: root mean square, and mean. moves_I: 1 if it changed. step_I: root mean square of its change
         between two decisions. apart_I_J: of the difference of numbers of comparable parts. along_I_J: 1 if these
-        change alike, or by the opposite, as a place and an error of it. circle_I_J: 1 if the
-        squares sum to 1 all the time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or
-        of the angle at I and K, the change for each unit of J. link_N_X_Y_K: see ``_links``.
+        change alike, or by the opposite, as a place and an error of it. circle_I_J: 1 if the squares sum to 1 all the
+        time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or of the angle at I and K, the
+        change for each unit of J. link_N_X_Y_K: see ``_links``.
     """
     shown = [index for part in spec.observation for index in range(part.start, part.stop)]
     numbers: dict[str, float] = {}
@@ -279,7 +275,7 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
         off = np.abs(squares[:, place, None] + squares[:, place + 1 :] - 1.0).max(axis=0)
         for j in (moving[place + 1 + int(k)] for k in np.flatnonzero(off < ON_CIRCLE)):
             numbers[f"circle_{i}_{j}"] = 1.0
-            changes[(i, j)] = np.diff(np.unwrap(np.arctan2(observations[:, j], observations[:, i])))
+            changes[(i, j)] = np.diff(_angle(observations, (i, j)))
     if len(observations) > LEAST and moving:
         keys = list(changes)
         alike = _alike(np.stack(list(changes.values()), axis=1))
@@ -314,13 +310,7 @@ def _links(
     ]
     if not joints or not (vectors := [vector for vector in vectors if {*vector} <= {*moving}]):
         return found
-    rows = [
-        observations[:, joint[0]]
-        if len(joint) == 1
-        else np.unwrap(np.arctan2(observations[:, joint[1]], observations[:, joint[0]]))
-        for joint in joints
-    ]
-    angles = np.cumsum(rows, axis=0)
+    angles = np.cumsum([_angle(observations, joint) for joint in joints], axis=0)
     middle, change = (angles[:, 1:] + angles[:, :-1]) / 2, np.diff(angles)
     cosine, sine = np.cos(middle) * change, np.sin(middle) * change
     columns = np.concatenate([np.stack((-sine, -cosine), 1), np.stack((cosine, -sine), 1)], axis=2)
@@ -331,6 +321,15 @@ def _links(
         if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
             found |= {f"link_{len(joints)}_{x}_{y}_{k}": float(link) for k, link in enumerate(links)}
     return found
+
+
+def _angle(observations: Array, numbers: tuple[int, ...]) -> Array:
+    """Return an angle without jumps, seen as it is or by its cosine and sine."""
+    if len(numbers) == 1:
+        return observations[:, numbers[0]]
+    cosine, sine = numbers
+    angle: Array = np.unwrap(np.arctan2(observations[:, sine], observations[:, cosine]))
+    return angle
 
 
 def _alike(changes: Array) -> Callable[[Array], Array]:

@@ -1,8 +1,8 @@
 """System identification of what the numbers of an observation are to one another.
 
 It is found from probe episodes, so that it holds for an environment that names nothing; only which parts have the same
-unit, and so may be subtracted, is taken from the description. A worker measures one episode (``probe_features``), the
-search puts several together (``Features``).
+unit, and so may be subtracted, is taken from the description. A worker measures one episode
+(``controller.probe_features``), the search puts several together (``Features``).
 """
 
 from __future__ import annotations
@@ -26,18 +26,14 @@ from trace_robot.search.feedback_law.law import (
 from trace_robot.spec import TaskSpec
 
 NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_", "link_")
-ALIKE = 1e-4  # squared, as a share: two numbers change by the same, the same way or the opposite one
-ON_CIRCLE = 1e-3  # squares of a cosine and a sine add up to 1 this well
-LIKE = 0.95  # correlation of a number with the changes of another from which it may be its rate
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
 MOST = 0.6  # share of episodes in which that must hold: in some, little happens
 PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few structures
 HEADING = 0.5  # size in rad from which an angle turns enough to be a heading
-LEAST = 8  # decisions of an episode that is long enough for a correlation to mean something
 LINKS = 3  # of a chain, at most
+SHORT = 0.05  # of the longest link, below which one counts as none
 CONSTANT = 6  # probes that push one way all the time
 RANDOM = 18  # probes with numbers of all sizes
-RIGID = 0.05  # share of the motion of a vector that the links of a chain may leave unexplained
 
 
 Part = tuple[int, ...]
@@ -228,10 +224,24 @@ class Features:
         errors += tuple((part, ()) for part in alone[:PAIRS])
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
         chains = _chains(episodes, turning(spec, pairs, moves))
+        sources = {j: tuple(sorted(known[j])) for j in rates}
         return cls(
-            sizes, pairs, rates, still, rest, unrated, means, spreads, steps, apart, errors, parts, angles,
-            chains, {j: tuple(sorted(known[j])) for j in rates},
-        )  # fmt: skip
+            sizes,
+            pairs,
+            rates,
+            still,
+            rest,
+            unrated,
+            means,
+            spreads,
+            steps,
+            apart,
+            errors,
+            parts,
+            angles,
+            chains,
+            sources,
+        )
 
 
 def turning(
@@ -261,7 +271,7 @@ def _chains(episodes: Sequence[Mapping[str, float]], joints: Sequence[tuple[int,
         if count != len(joints) or len(rows) <= len(episodes) / 2:
             continue
         links = np.median([[row[f"{name}_{k}"] for k in range(2 * count)] for row in rows], axis=0)
-        links[np.abs(links) < RIGID * np.abs(links).max()] = 0.0
+        links[np.abs(links) < SHORT * np.abs(links).max()] = 0.0
         found.append(Chain((x, y), tuple(joints), tuple(map(tuple, links.reshape(count, 2).tolist()))))
     return tuple(found)
 

@@ -25,7 +25,7 @@ Memory = Literal["", "change", "average"]
 Product = tuple[int, ...]
 KEY = "law"
 NOISE = 0.1  # disturbance of each number of a law, as a share of it
-# Further keys: where episodes of the law are probes, see ``features.probe_features``, and where they end early.
+# Further keys: where episodes of the law are probes, see ``controller.probe_features``, and where they end early.
 PROBE, DECISIONS = "look", "decisions"
 
 

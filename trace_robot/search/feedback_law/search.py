@@ -25,16 +25,13 @@ FEWEST, MOST = 4, 10  # conditions of a generation: more as a race goes on
 STARTS = 3  # of a structure with a switch, and of a structure in a later race: one in three often ends badly
 AT_MOST = 2  # restarts of one structure that go on
 REMEASURED = 4  # laws that show how large numbers are when the controls are good
-HALVED, LEAST = (
-    (2, 4),
-    3,
-)  # generations of the sparse rung after which the better half goes on, of this many at least
+# Generations of the sparse rung after which the better half goes on, of this many at least.
+HALVED, LEAST = (2, 4), 3
 GAINED = 0.02  # success that a rung of sparse restarts must gain for another one
 STALE = 2  # rungs without a better law after which a race is given up
 SHORT = (0, 4, 4, 2, 2)  # of a long episode, this part in the generations of the first rung, until all of it
-SPREAD = (
-    0.7  # of numbers drawn where episodes are long: under random laws numbers are larger than near a goal
-)
+# Powers of 10 by which drawn numbers differ where episodes are long: random laws see larger numbers than good ones.
+SPREAD = 0.7
 CLOSED = 0.75  # of what is missing to a solution, up to which it must get for sparse feedback to go on alone
 LARGEST = 1000  # numbers of an action: a constant for each is what CMA-ES can still tune
 
@@ -163,17 +160,17 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         if self.spec.return_threshold is not None:
             yield from self._continued(restarts[0], self.spec.return_threshold)
             return restarts
-        others, best = restarts[LEAST:], (0.0, -math.inf)
+        going, best = restarts[:LEAST], 0.0
         for rung in count(1):
-            going = [restart for restart in restarts[:LEAST] if not restart.over]
-            value = max(restart.value for restart in restarts)
-            if not going or value[0] <= best[0] + GAINED:
+            success = max(restart.value[0] for restart in going)
+            going = [restart for restart in going if not restart.over]
+            if not going or success <= best + GAINED:
                 break
-            best = value
-            restarts = yield from self._rung(going, 1, rung)
+            best = success
+            yield from self._rung(going, 1, rung)
             if self.solution is not None:
                 break
-        return sorted([*restarts, *others], key=lambda restart: restart.value, reverse=True)
+        return sorted(restarts, key=lambda restart: restart.value, reverse=True)
 
     def _identify(self) -> Steps[Features]:
         """Run probes, laws that push one way or at random, and return the features."""

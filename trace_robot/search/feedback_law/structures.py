@@ -115,16 +115,12 @@ class Structure(Began):
         for vector in vectors:
             gains = vector[: self.actions * terms].reshape(self.actions, terms)
             for row in gains:
-                errors = (
-                    1 + random.permutation(self.leading)[: int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))]
-                )
+                few = int(random.choice((1, 2, 3), p=(0.5, 0.3, 0.2)))
+                errors = 1 + random.permutation(self.leading)[:few]
                 damping = random.permutation(rates)[: len(errors)]
-                row[errors] = random.choice((-1.0, 1.0), len(errors)) * 10.0 ** random.uniform(
-                    *GAINS, len(errors)
-                )
-                row[damping] = random.choice((-1.0, 1.0), len(damping)) * 10.0 ** random.uniform(
-                    *GAINS, len(damping)
-                )
+                for places in (errors, damping):
+                    signs = random.choice((-1.0, 1.0), len(places))
+                    row[places] = signs * 10.0 ** random.uniform(*GAINS, len(places))
             if random.random() < 0.5:
                 for k in range(0, self.actions - 1, 2):
                     gains[k], gains[k + 1] = gains[k] + gains[k + 1], gains[k] - gains[k + 1]
