@@ -82,6 +82,8 @@ def test_a_solved_run_offers_no_larger_budget_and_no_tuning(place: Path, capsys:
     assert "success 1.00" in screen
     assert "with twice the budget" not in screen
     assert "tuned no number" not in screen
+    for command in ("show solved", "report solved", "deploy solved --to python --out robot"):
+        assert f"  trace-robot {command}\n" in screen
     assert main(["deploy", "solved", "--to", "python", "--out", "deployed"]) == 0
     assert "note" not in capsys.readouterr().err
 
