@@ -96,8 +96,11 @@ def test_a_policy_of_another_environment_is_noticed_before_it_is_scored(place: P
         in shown
     )
     assert "(it shows cart, pole, rates); is it a policy of another environment?" in shown
-    assert main(["evaluate", "pendulum", "--policy", "mine.py", "--episodes", "2"]) == 0
-    assert "another environment" not in capsys.readouterr().out
+    asks = 'if "wind" in observation:\n        observation["pole"] = observation["wind"]\n    return'
+    (place / "asks.py").write_text(MINE.replace("return", asks))
+    for policy in ("mine.py", "asks.py"):
+        assert main(["evaluate", "pendulum", "--policy", policy, "--episodes", "2"]) == 0
+        assert "another environment" not in capsys.readouterr().out
     optimize = ["optimize", "pendulum", "--policy", "balance", "--out", "run"]
     assert main([*optimize, "--optimizer", "cma", *BUDGET]) == 0
     assert "balance reads pole_angle" in capsys.readouterr().out

@@ -222,8 +222,10 @@ def names_read(controller: str) -> list[str]:
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript)]
     nodes = [node for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "observation"]
     keys = [(node.ctx, node.slice.value) for node in nodes if isinstance(node.slice, ast.Constant)]
-    written = {key for context, key in keys if not isinstance(context, ast.Load)}  # its own additions
-    return list(dict.fromkeys(key for _, key in keys if isinstance(key, str) and key not in written))
+    spared = {key for context, key in keys if not isinstance(context, ast.Load)}  # its own additions
+    asked = [node.left for node in ast.walk(tree) if isinstance(node, ast.Compare)]  # "x" in observation
+    spared |= {node.value for node in asked if isinstance(node, ast.Constant)}
+    return list(dict.fromkeys(key for _, key in keys if isinstance(key, str) and key not in spared))
 
 
 def spied(policy: Policy) -> str | None:
