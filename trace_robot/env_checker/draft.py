@@ -272,8 +272,8 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"stage": "episodes"}
     facts = _whole_episodes(env, spec)
     known = bool(options.get("horizon") or getattr(registered, "max_episode_steps", None))
-    observed = _horizon(spec.horizon, facts.pop("cut"), sample, runs)
-    horizon, unsure = (spec.horizon, "") if known else observed
+    seen = _horizon(spec.horizon, facts.pop("cut"), sample, runs)
+    horizon, unsure = (spec.horizon, "") if known else seen
     env.close()
     space = env.inner.observation_space
     mapped = type(space).__name__ == "Dict"
