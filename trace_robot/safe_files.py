@@ -373,9 +373,13 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def interpreter_of(path: Any) -> Any:
-    """Return an interpreter's absolute path, by the working directory and "~".
+    """Return an interpreter's absolute path, by the working directory, "~" or PATH.
 
-    What is no path, such as "" or a number, is returned as it is, and refused where it is to be started.
+    A name without a slash, such as "python3", is looked up on PATH where no file here is called so. What is no path,
+    such as "" or a number, is returned as it is, and refused where it is to be started.
     """
-    known = isinstance(path, str | os.PathLike) and str(path).strip()
-    return os.path.abspath(os.path.expanduser(path)) if known else path
+    if not (isinstance(path, str | os.PathLike) and str(path).strip()):
+        return path
+    text = os.path.expanduser(os.fspath(path))
+    found = None if os.path.dirname(text) or os.path.isfile(text) else shutil.which(text)
+    return os.path.abspath(found or text)

@@ -21,8 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from trace_robot.child_process import captured_output, workspace_root
-from trace_robot.errors import WorkspaceError, unknown
+from trace_robot.errors import UnknownNameError, WorkspaceError, unknown
 
+RUNS = Path("rollouts") / "runs"  # of the folder that a command is typed in
 KINDS = {"policies": "policy", "envs": "environment file"}  # what an error calls one file of a folder
 
 
@@ -81,12 +82,15 @@ def find(folder: str, name: str) -> Path:
         The path in the first workspace that has the name.
 
     Raises:
-        UnknownNameError: no workspace has this name; the message suggests similar names.
+        UnknownNameError: no workspace has this name; the message suggests similar names, or says that it is a run's.
     """
     known = files(folder)
-    if name not in known:
-        raise unknown(KINDS.get(folder, folder), name, known)
-    return known[name]
+    if name in known:
+        return known[name]
+    best = RUNS / name / "best.py"
+    if folder == "policies" and best.is_file():
+        raise UnknownNameError(f"no policy {name!r}, which is a run; give {str(best)!r}, its best")
+    raise unknown(KINDS.get(folder, folder), name, known)
 
 
 def policies() -> tuple[str, ...]:

@@ -189,6 +189,14 @@ def test_a_part_of_python_does_what_python_does(body: str) -> None:
     agree(text, SPEC, wandering(3, 150, 8))
 
 
+def test_the_data_of_a_parameter_is_its_number() -> None:
+    head = f'{HEAD}gain = node(2.5, name="gain", trainable=True)\nends = node([0.25, 1.0], trainable=True)\n'
+    body = 'def act(observation, memory):\n    return [gain.data * observation["a"], ends.data[0] * gain]\n'
+    names = names_of(f"{head}\n\n{body}", SPEC)
+    given = {"a": 0.4}
+    assert names["Controller"]().decide(*names["numbers_of"](given)) == [1.0, 0.625]
+
+
 def test_a_dot_product_and_a_norm_agree_to_the_last_bits() -> None:
     """numpy leaves them to BLAS, which may fuse multiplication and addition."""
     body = "return [observation['p'] @ observation['q'], np.linalg.norm(observation['p'] - observation['q'])]"

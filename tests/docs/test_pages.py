@@ -35,6 +35,27 @@ OTHER_PROGRAMS = {
 }  # whose arguments are not ours to check
 # What commands of the guide need nothing but runs for; the others take a model, minutes or a robot.
 LOOKING = ("runs", "show", "compare", "diff", "prompt", "graph", "report", "rename", "tag", "rm", "policies")
+# What makes the other commands of the guide short enough; the line itself is run as it is shown.
+LITTLE = "--steps 300 --held-out 1 --episodes 1 --no-video --workers 0"
+SHORT = {
+    "optimize": LITTLE,
+    "evaluate": "--episodes 1 --workers 0",
+    "zoo": "--episodes 1 --tasks reach-v3 --workers 0",
+    "stress": "--episodes 1 --tasks button-press-topdown-v3 --workers 0",
+    "init": "",
+    "check-env": "",
+    "envs": "",
+    "sandbox": "",
+    "deploy": "",
+    "export": "",
+}
+# Of these: a model, other machines, an interpreter, packages or a robot that a page takes for granted; other tests run
+# them. Or a file of answers that is repeated as a whole.
+ELSEWHERE = (
+    "--model", "--base-url", "--proposer", "--optimizer optoprime", "--calls", "--prices", "--record", "--replay",
+    "--backend ray", "--python", "my_package", "dm_control", "wandb", "mlflow", "--protocol paper", "stress demo",
+    "stress zoo --seed", "--corpus",
+)  # fmt: skip
 # 150 for all others: a map is looked up, not read, and what safety promises stands in one place.
 LONGEST = {"architecture.md": 200, "safety.md": 180}
 ARM = """
@@ -146,6 +167,60 @@ def test_every_command_that_looks_at_runs_can_be_run(
     arguments = shlex.split(line)[1:] + ["--yes"] * line.startswith("trace-robot rm ")
     assert main(arguments) == 0
     assert capsys.readouterr().out
+
+
+def doing() -> list[str]:
+    """Return the commands of README and guide that roll out, check, deploy or export, but what is tested elsewhere."""
+    every = dict.fromkeys(command for path in [ROOT / "README.md", *GUIDE] for command in commands(path))
+    known = [line for line in every if line.startswith("trace-robot ") and shlex.split(line)[1] in SHORT]
+    return [line for line in known if not any(words in line for words in ELSEWHERE)]
+
+
+@pytest.mark.parametrize("line", doing())
+def test_every_command_that_does_something_runs(
+    line: str,
+    tmp_path: Path,
+    make_run: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in ("gymnasium_robotics", "tensorboard"):
+        if module in line:
+            pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL", "TRACE_ROBOT_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+    prepare(line, tmp_path, make_run)
+    program, verb, *words = shlex.split(line)
+    assert program == "trace-robot"
+    words = [str(ROOT / word) if word.startswith("tests/") else word for word in words]
+    assert (
+        main([verb, *words, *shlex.split(SHORT[verb] if "--dry-run" not in words else "--episodes 1")]) == 0
+    )
+    assert capsys.readouterr().out
+
+
+def prepare(line: str, folder: Path, make_run: Callable[..., Any]) -> None:
+    """Put there what a command of a page takes for granted: its policy, its plug-in, its limits, a run."""
+    if "envs/fetch.py" in line and "check-env" in line:
+        assert main(["init", "--env", "Pendulum-v1", "--write", "envs/fetch.py"]) == 0
+    if "slider" in line:
+        assert main(["init", "."]) == 0
+    if re.search(r"\barm\b", line):
+        workspace(folder, "", make_run)
+        plug_in(blocks(DOCS / "environments.md", "python")[0], folder)
+    (folder / "policies").mkdir(exist_ok=True)
+    if "--policy reach " in line or "--policy staged" in line:
+        for text in blocks(DOCS / "policies.md", "python"):
+            if file := re.match(r"# (policies/\w+\.py), for (\S+)\n", text):
+                (folder / file[1]).write_text(text)
+    if best := re.search(r"(rollouts/runs/\w+)/best\.py", line):
+        (folder / best[1]).mkdir(parents=True)
+        shutil.copy(ROOT / "policies" / "zoo" / "pick_place_v3.py", folder / best[1] / "best.py")
+    if "limits.json" in line:
+        (folder / "limits.json").write_text(blocks(DOCS / "drive.md", "json")[0])
+    if re.search(r"(deploy|export) demo", line):
+        make_run(folder / "rollouts" / "runs", "demo", iterations=2, task="reach-v3")
 
 
 def test_a_command_that_cannot_be_typed_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,14 +132,17 @@ def test_a_measured_hand_reaches_its_goal_from_any_start(make: Callable[[], Plan
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
-        (arm, "2 numbers (action_0, action_1) are increments of its motion; 100%"),
-        (slow_arm, "2 numbers (action_0, action_1) are increments of its motion, 5 steps late; 100%"),
-        (point, "3 numbers (action_0, action_1, action_2) are targets of its motion, 3 steps late; 100%"),
+        (arm, "2 numbers (action_0, action_1), which are increments of its motion; 100%"),
+        (slow_arm, "2 numbers (action_0, action_1), which are increments of its motion, 5 steps late; 100%"),
+        (
+            point,
+            "3 numbers (action_0, action_1, action_2), which are targets of its motion, 3 steps late; 100%",
+        ),
     ],
 )
 def test_increments_targets_and_lag_are_distinguished(make: Callable[[], Plant], kind: str) -> None:
     env = plug(declared(make)).make("plant", control="pose")
-    assert env.hands == (f"hand 'hand': measured without a model, {kind} of it is explained",)
+    assert env.hands == (f"hand 'hand': a measured Jacobian over {kind} of it is explained",)
     field = env.task_spec.action[0]
     assert f"measured: {kind.partition('(')[2].partition(')')[0]} are" in field.meaning
 

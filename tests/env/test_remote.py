@@ -206,7 +206,7 @@ def test_a_hand_over_there_is_measured_and_moved(with_numpy: str) -> None:
     assert plugin.solves("crane", {})
     env = plugin.make("crane", control="pose")
     assert env.hands[0].startswith(
-        "hand 'hand': measured without a model, 2 numbers (winches) are increments"
+        "hand 'hand': a measured Jacobian over 2 numbers (winches), which are increments"
     )
     for seed in range(3):
         seen, _ = env.reset(seed=seed)

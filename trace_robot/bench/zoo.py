@@ -69,10 +69,11 @@ def write_zoo(
 
 
 def zoo(folder: str = ZOO, tasks: Sequence[str] = ()) -> dict[str, str]:
-    """Return the policy's name for each task that a zoo has a controller for.
+    """Return the policy's name or file for each task that a zoo has a controller for.
 
     Args:
-        folder: of the workspace's policies, "zoo" or "robust" or one of your own; a file is named after its task.
+        folder: of the workspace's policies, "zoo" or "robust" or one of your own, or any other folder by its path; a
+            file is named after its task.
         tasks: whose controllers, empty for all.
 
     Raises:
@@ -80,11 +81,15 @@ def zoo(folder: str = ZOO, tasks: Sequence[str] = ()) -> dict[str, str]:
     """
     names = {file_name(name): name for name in environments()}
     prefix = f"{folder.strip('/').removeprefix('policies/')}/"
-    stems = sorted(name.removeprefix(prefix) for name in policies() if name.startswith(prefix))
-    if not (known := {names[stem]: prefix + stem for stem in stems if stem in names}):
+    found = {name.removeprefix(prefix): name for name in policies() if name.startswith(prefix)}
+    where = f"policies/{prefix}"
+    if not any(stem in names for stem in found) and (Path(folder).is_dir() or Path(folder).is_absolute()):
+        found, where = {path.stem: str(path) for path in Path(folder).glob("*.py")}, folder
+    known = {names[stem]: policy for stem, policy in sorted(found.items()) if stem in names}
+    if not known:
         raise UnknownNameError(
-            f"policies/{prefix} has no controller that is named after a task; fill it with: trace-robot bench --tasks"
-            f" mt50 --zoo policies/{prefix}"
+            f"{where} has no controller that is named after a task; fill it with: trace-robot bench --tasks mt50 --zoo"
+            f" {where}"
         )
     for task in tasks:
         if task not in known:
@@ -109,7 +114,7 @@ def evaluate_zoo(
 
     Args:
         tasks: whose controllers, empty for all.
-        folder: of the workspace's policies, see ``zoo``.
+        folder: of controllers, see ``zoo``.
         episodes: held-out conditions of each controller.
         seed: from which the conditions follow; another one gives conditions that no run has trained on or was
             scored on.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -180,10 +179,16 @@ def add_python(command: argparse.ArgumentParser) -> None:
     """Add ``--python``, absolute, its links not followed."""
     command.add_argument(
         "--python",
-        type=lambda text: os.path.abspath(os.path.expanduser(text)),
+        type=_interpreter,
         metavar="PATH",
-        help="run the environment in this interpreter; see docs/other-interpreter.md",
+        help="run the environment in this interpreter, a path or a name on PATH; see docs/other-interpreter.md",
     )
+
+
+def _interpreter(text: str) -> Any:
+    from trace_robot.safe_files import interpreter_of  # of one option: not loaded for others
+
+    return interpreter_of(text)
 
 
 def add_environment_options(command: argparse.ArgumentParser) -> None:
@@ -238,8 +243,8 @@ def add_control(command: argparse.ArgumentParser) -> None:
         "--control",
         choices=("pose", "raw"),
         help="pose: an action is a motion of the hand in meters, tracked for up to 20 simulator steps; raw: the"
-        " environment's own action (default: what the policy says; else pose where inverse kinematics moves the hands;"
-        " else raw by search, pose by others)",
+        " environment's own action (default: what the policy says; else pose where inverse kinematics or a measured"
+        " Jacobian moves the hands; else raw by search, pose by others)",
     )
 
 

@@ -13,7 +13,7 @@ from trace_robot.cli.arguments import (
     add_python,
     add_runs_folder,
 )
-from trace_robot.cli.console import console, escape, write_json
+from trace_robot.cli.console import console, counted, escape, write_error, write_json
 from trace_robot.cli.drive import add_envelope
 from trace_robot.cli.parser import Commands, add_command
 from trace_robot.cli.runs import find_run_or_policy, runs_folder, select_iteration
@@ -124,6 +124,22 @@ def execute_deploy(options: argparse.Namespace) -> int:
     return 0
 
 
+def _weakness(info: RunInfo) -> str:
+    """Return what is bad in a run's scores, "" where they are good or unknown."""
+    score, start = info.held_out or info.training, info.start
+    if score is None:
+        return ""
+    of = counted(score.episodes, "held-out episode" if info.held_out else "training episode")
+    if score.measure != "return":
+        return f"it succeeded in none of {of}" if score.success == 0 else ""
+    if score.returns is None or start is None or start.returns is None:
+        return ""
+    if score.returns.mean > start.returns.mean:
+        return ""
+    mean, before = (f"{each.returns.mean:.4g}" for each in (score, start) if each.returns)
+    return f"its mean return of {mean} in {of} is no better than that of the start in training, {before}"
+
+
 def _places(tracking: Mapping[str, Any]) -> str:
     """Return what a robot must bring where places are given, "" elsewhere."""
     if "most_steps" not in tracking:
@@ -178,6 +194,8 @@ def _of_run(
         raise UsageError(
             "the environment is the run's; --env, --control, --task, --python and --env-arg need a policy"
         )
+    if weak := _weakness(info):
+        write_error(f"note: the controller of {info.name} is written all the same: {weak}")
     scores = {"start": info.start, "training": info.training, "held_out": info.held_out}
     run: dict[str, Any] = {
         "name": info.name,

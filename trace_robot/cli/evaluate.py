@@ -152,7 +152,9 @@ def add_zoo(commands: Commands) -> None:
         ],
     )
     command.set_defaults(execute=execute_zoo)
-    command.add_argument("--policy", metavar="FOLDER", default="zoo", help="of policies (default: zoo)")
+    command.add_argument(
+        "--policy", metavar="FOLDER", default="zoo", help="below policies/, or any other (default: zoo)"
+    )
     command.add_argument("--tasks", metavar="NAME,..", help="these tasks only (default: all it has)")
     add_episodes(command, 50, "held-out conditions to score each controller on")
     add_envelope(command)

@@ -31,7 +31,7 @@ from trace_robot.run.person import Question
 from trace_robot.settings import Result, Settings
 from trace_robot.spec import TaskSpec
 from trace_robot.stats import measure_of, note_of, steps_text, three_digits
-from trace_robot.store.command_line import budget_that_ended, continuing_command, files_to_save
+from trace_robot.store.command_line import beyond_budget, budget_that_ended, continuing_command, files_to_save
 from trace_robot.store.folder import BEFORE_VIDEO
 
 # Where there is no live line, such as in a log of CI, a run that prints nothing for long looks dead, and some
@@ -320,6 +320,7 @@ def print_summary(
     # A stored run of 0.1.0 counts them.
     steps = steps_text(result.environment_steps, among="without" if settings.cut else "with")
     cost = f"{counted(result.candidates, 'controller')} tried, {steps}, {duration(result.seconds)}"
+    cost += beyond_budget(settings, result.seconds)
     if result.model_calls:
         cost += f", {counted(result.model_calls, 'model call')}, {counted(result.tokens, 'token')}"
     table.add_row("cost", cost)
@@ -353,7 +354,7 @@ def print_summary(
         table.add_row("note", f"[yellow]{escape(note)}[/yellow]")
     out.print()
     out.print(table)
-    unsolved = result.measure != "success" or result.held_out_success < 1
+    unsolved = result.measure == "return" or result.held_out_success < 1
     if unsolved and (again := continuing_command(settings, folder, result.ended, model)):
         rows = [""]
         for word in map(shlex.quote, shlex.split(again)):  # broken between words: a shell takes it as it is

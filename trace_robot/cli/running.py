@@ -116,6 +116,9 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         write_json(asdict(result))
     elif options.quiet:
         console().print(f"{result.held_out_success:.2f} {out / 'best.py'}", markup=False)
+    elif not result.ended.startswith(NO_REPLY):
+        commands = "".join(f"\n  trace-robot {command}" for command in _next_commands(result, out))
+        progress_console().print(f"\nto look at it:{commands}", markup=False, soft_wrap=True)
     if result.ended.startswith(NO_REPLY):
         attempts = out / "attempts.json"
         other = "--proposer" if getattr(options, "proposer", None) else "--model"
@@ -125,6 +128,18 @@ def _report(result: Result, options: argparse.Namespace, out: Path) -> int:
         write_error(f"held-out success {result.held_out_success:.2f} is below {wanted:g}")
         return BELOW
     return 0
+
+
+def _next_commands(result: Result, out: Path) -> list[str]:
+    """Return three commands to type after a run, without the program's name."""
+    run = shlex.quote(name_of(out))
+    if next(out.glob("iterations/*/episode.mp4"), None) is not None:
+        last = f"video {run} --first-and-best"
+    elif result.measure == "success" and result.held_out_success == 0:
+        last = f"check-env {shlex.quote(result.task)}"
+    else:
+        last = f"deploy {run} --to python --out robot"
+    return [f"show {run}", f"report {run}", last]
 
 
 @contextmanager

@@ -215,6 +215,10 @@ class Expressions(Arithmetic):
         if isinstance(base, Vector) and node.attr in ("size", "shape"):
             count = len(base.items)
             return count if node.attr == "size" else Vector((count,))
+        # Of a parameter, which is its own data here: node(1.0, trainable=True).data.
+        held = is_number(base) or isinstance(base, str | Vector | Reference)
+        if node.attr == "data" and isinstance(node.value, ast.Name) and held:
+            return base
         raise self.refuse(f"the attribute {node.attr!r} of {self.named(base)} cannot be translated")
 
     def member(self, name: str) -> Value:

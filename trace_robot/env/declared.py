@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trace_robot.env.declaration import Environment, interpreter_path, with_options
-from trace_robot.env.discovery import importing, installing, missing_module, quiet
+from trace_robot.env.discovery import importing, installing, make_registered, missing_module, quiet
 from trace_robot.errors import (
     EnvironmentFault,
     MissingExtraError,
@@ -51,7 +51,7 @@ class DeclaredPlugin:
     named: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # By name and options as JSON: an environment must be made to be described, and ``make`` and ``describe`` ask.
     _descriptions: dict[str, EnvDescription] = field(default_factory=dict, init=False, repr=False)
-    _hands: dict[str, Environment] = field(default_factory=dict, init=False, repr=False)
+    _hands: dict[str, tuple[Environment, str]] = field(default_factory=dict, init=False, repr=False)
 
     expert = None  # a declaration has no scripted expert
 
@@ -74,7 +74,16 @@ class DeclaredPlugin:
             name: one of ``names()``.
             options: as of ``describe``.
         """
-        return self._with_hands(name, options).solves
+        return self._with_hands(name, options)[0].solves
+
+    def no_hand(self, name: str, options: Mapping[str, Any], /) -> str:
+        """Return why the first declared position is no hand, "" where it may be one.
+
+        Args:
+            name: one of ``names()``.
+            options: as of ``describe``.
+        """
+        return self._hands.get(_hands_key(name, options), (None, ""))[1]
 
     def moves_itself(self, name: str, options: Mapping[str, Any], /) -> bool:
         """Return whether an environment's own action moves a hand along x, y and z.
@@ -135,25 +144,27 @@ class DeclaredPlugin:
         env = self._make_env(description.declaration, _arguments(options), options.get("render_mode"))
         return EnvAdapter(env, description)
 
-    def _with_hands(self, name: str, options: Mapping[str, Any]) -> Environment:
-        """Return a declaration with hands, and keep the description made on the way."""
+    def _with_hands(self, name: str, options: Mapping[str, Any]) -> tuple[Environment, str]:
+        """Return a declaration with hands, or why it has none.
+
+        The description that is made on the way is kept.
+        """
         from trace_robot.env.description import with_found_hands
         from trace_robot.env.guard import closed
         from trace_robot.env.hand_spec import may_move_itself
 
         declaration = self._declaration(name)
         if declaration.hands or declaration.pose:
-            return declaration
+            return declaration, ""
         options = {key: value for key, value in options.items() if key not in ("render_mode", "control")}
-        # Another interpreter may have another version of the simulator.
-        key = json.dumps([name, _arguments(options), options.get("python")], sort_keys=True, default=repr)
+        key = _hands_key(name, options)
         if key not in self._hands:
-            self._hands[key] = declaration
+            self._hands[key] = declaration, ""
             asked = with_options(declaration, options)
             before = set(self._descriptions)  # described here too: an environment may take seconds to make
             try:
                 with quiet(), closed(self._make_env(asked, _arguments(options), None)) as env:
-                    found = self._hands[key] = with_found_hands(declaration, env)
+                    found, _ = self._hands[key] = with_found_hands(declaration, env)
                     raw, pose = ({**options, "control": control} for control in ("raw", "pose"))
                     if found.solves:
                         self._described(name, with_options(found, pose), env, pose)
@@ -189,7 +200,7 @@ class DeclaredPlugin:
         # What is drawn is the same environment: no second description for render_mode.
         options = {key: value for key, value in options.items() if key != "render_mode"}
         posed = options.get("control") == "pose"
-        declared = self._with_hands(name, options) if posed else self._declaration(name)
+        declared = self._with_hands(name, options)[0] if posed else self._declaration(name)
         declaration = with_options(declared, options)
         _control(declaration, options.get("control"))
         if (known := self._descriptions.get(_key(name, options))) is not None:
@@ -304,6 +315,11 @@ def _key(name: str, options: Mapping[str, Any]) -> str:
     return json.dumps([name, options], sort_keys=True, default=repr)
 
 
+def _hands_key(name: str, options: Mapping[str, Any]) -> str:
+    # Another interpreter may have another version of the simulator.
+    return json.dumps([name, _arguments(options), options.get("python")], sort_keys=True, default=repr)
+
+
 def _control(declaration: Environment, control: str | None) -> str:
     if control is None:
         return "raw"
@@ -368,25 +384,6 @@ def require_registered(name: str, root: str) -> None:
     if registration(name) is None:
         known: Iterable[str] = gymnasium_ids()
         raise unknown_environment(name, [f"{module}:{each}" for each in known] if module else known)
-
-
-def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
-    """Make a registered environment, without gymnasium's time limit and checker.
-
-    ``EnvAdapter`` counts the steps and checks every value itself; ``horizon`` may be longer than gymnasium's limit.
-
-    Args:
-        name: a gymnasium id, with "module:" before it where a module registers it.
-        arguments: keyword arguments of the environment.
-        render_mode: handed to the environment unless it is None.
-    """
-    import gymnasium
-
-    module, _, name = name.rpartition(":")
-    if module:
-        import_module(module)
-    extra = {} if render_mode is None else {"render_mode": render_mode}
-    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)
 
 
 def entry_point(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from trace_robot.env.hand_spec import (
     tracked_hands,
     tracked_spec,
     with_own_hand,
+    yaw_part,
 )
 from trace_robot.env.hands import LOOKS, Response, arm_model, is_somewhere, object_at
 from trace_robot.env.kinematics import ArmTracking
@@ -32,7 +32,6 @@ from trace_robot.fault import HANG_SECONDS
 from trace_robot.spec import Array, TaskSpec, hands_of
 
 HORIZON = 1000  # steps of an episode where neither the declaration nor gymnasium limits it
-LEVEL = 0.01  # rad between two angles that are the same
 LOOKED_AT = 1000  # steps of the episode in which an entry of info for success is looked for
 LOOK_SECONDS = 10.0  # for these; an engine and check-env take what is made for much longer to hang
 
@@ -129,8 +128,8 @@ def _moved(
     return arm_model(declaration, probe) if simulated else measured_motion(declaration, probe)
 
 
-def with_found_hands(declaration: Environment, env: Any) -> Environment:
-    """Return a declaration with the hands that an environment has.
+def with_found_hands(declaration: Environment, env: Any) -> tuple[Environment, str]:
+    """Return a declaration with the hands that an environment has, or why none.
 
     One that names hands or a tracking controller stays as it is. A hand is an observed point that is a site or body
     of the MuJoCo model, behind joints which the action drives; without a model, one that the action is measured to
@@ -140,9 +139,12 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
     Args:
         declaration: returned as it is if it has ``hands`` or ``pose``, or if no hand can be found.
         env: the gymnasium environment, which is stepped.
+
+    Returns:
+        The declaration, and the reason, "" where there is a hand, or no position.
     """
     if declaration.hands or declaration.pose is not None:
-        return declaration
+        return declaration, ""
     raw = describe_env(declaration, env, "raw", {})
     if physics_of(env.unwrapped) is None:
         return _with_measured_hands(declaration, env, raw)
@@ -152,13 +154,13 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
         name for name in points if name.endswith("position") or is_somewhere(name, probe)
     ]
     if not points or not probe.model.nu:
-        return declaration
+        return declaration, _why_not(declaration, probe)
     hands, moved, response = list[Hand](), set[int](), Response.of(probe)
     for name in points:
         if not is_somewhere(name, probe):
             continue
         hand = Hand(name, name=name.removesuffix("_position"))
-        yaw = _yaw_part(hand, probe)
+        yaw = yaw_part(probe, object_at(hand, probe), LOOKS)
         for tried in ([replace(hand, turn=f"{hand.name}_turn", yaw=yaw)] if yaw else []) + [hand]:
             try:
                 joints = set(arm_model(replace(declaration, hands=[tried]), probe, response).qpos.tolist())
@@ -172,32 +174,49 @@ def with_found_hands(declaration: Environment, env: Any) -> Environment:
         hands = [replace(hands[0], name="hand", turn="turn" if hands[0].turn else "")]
     first = [hand.position for hand in hands]
     positions = (*first, *(name for name in points if name not in first))
-    return replace(declaration, hands=hands, positions=positions) if hands else declaration
+    if not hands:
+        return declaration, _why_not(declaration, probe)
+    return replace(declaration, hands=hands, positions=positions), ""
 
 
-def _with_measured_hands(declaration: Environment, env: Any, raw: EnvDescription) -> Environment:
-    """Return a declaration with points that the action moves as hands.
+def _why_not(declaration: Environment, probe: Probe) -> str:
+    """Return why the first declared position is no hand that inverse kinematics moves."""
+    for hand in map(Hand, declaration.positions[:1]):
+        try:
+            arm_model(replace(declaration, hands=[hand]), probe)
+        except WorkspaceError as error:
+            return _reason(hand, error)
+    return ""
+
+
+def _reason(hand: Hand, error: WorkspaceError) -> str:
+    return str(error).removeprefix("hands: ").removeprefix(f"{hand.name!r}: ")
+
+
+def _with_measured_hands(declaration: Environment, env: Any, raw: EnvDescription) -> tuple[Environment, str]:
+    """Return a declaration with points that the action moves as hands, or why none.
 
     An environment without a point is not played: it may fail, which episodes are there to find.
     """
     points = points_named(declaration, raw.spec)
     if not points:
-        return declaration
+        return declaration, ""
     probe = Probe(env, raw.spec, raw.action, raw.observation, simulated=False)
     response = PushResponse.of(probe)
     positions = tuple(declaration.positions or points)
     if hands_of(replace(probe.spec, positions=positions, hands=())) and moves_along_axes(
         probe, positions[0], response
     ):
-        return declaration  # four numbers, and the first three are the hand's own axes
-    hands, used = list[Hand](), set[int]()
+        return declaration, ""  # four numbers, and the first three are the hand's own axes
+    hands, used, reasons = list[Hand](), set[int](), list[str]()
     for name in points:
         hand = Hand(name, name=name.removesuffix("_position"))
         try:
             numbers = set(
                 measured_motion(replace(declaration, hands=[hand]), probe, response).numbers.tolist()
             )
-        except WorkspaceError:
+        except WorkspaceError as error:
+            reasons.append(_reason(hand, error))
             continue
         if not used & numbers:
             hands.append(hand)
@@ -206,28 +225,9 @@ def _with_measured_hands(declaration: Environment, env: Any, raw: EnvDescription
         hands = [replace(hands[0], name="hand")]
     first = [hand.position for hand in hands]
     positions = (*first, *(name for name in positions if name not in first))
-    return replace(declaration, hands=hands, positions=positions) if hands else declaration
-
-
-def _yaw_part(hand: Hand, probe: Probe) -> str:
-    """Return the observation part with a hand's yaw, "" for none.
-
-    Args:
-        hand: at a site or body of the model.
-        probe: of an environment object that nothing else uses.
-    """
-    is_site, number = object_at(hand, probe)
-    angles = [part.name for part in probe.spec.observation if part.size == 1 and part.unit == "rad"]
-    generator, looks = np.random.default_rng(0), []
-    probe.reset()
-    for _ in range(LOOKS):
-        probe.step(generator.uniform(probe.spec.low, probe.spec.high))
-        turned = (probe.data.site_xmat if is_site else probe.data.xmat)[number]  # (9,) by rows
-        yaw = math.atan2(turned[3], turned[0])
-        looks.append([yaw, *(math.remainder(float(probe.seen[name]) - yaw, math.tau) for name in angles)])
-    yaws, *gaps = np.unwrap(np.array(looks), axis=0).T
-    found = [name for name, gap in zip(angles, gaps, strict=True) if np.ptp(gap) < LEVEL]
-    return found[0] if found and np.ptp(yaws) > LEVEL else ""
+    if not hands:
+        return declaration, reasons[0] if reasons and declaration.positions else ""
+    return replace(declaration, hands=hands, positions=positions), ""
 
 
 def threshold_text(threshold: float) -> str:

@@ -7,13 +7,13 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from trace_robot.child_process import captured_output
 from trace_robot.errors import UnknownNameError, WorkspaceError
@@ -304,3 +304,22 @@ def importing(name: str, module: str, remedy: str) -> Iterator[None]:
             else "mend it, or install a version that goes with gymnasium"
         )
         raise UnknownNameError(f"{name}: module {module!r} cannot be imported: {why}; {end}") from error
+
+
+def make_registered(name: str, arguments: Mapping[str, Any], render_mode: str | None) -> Any:
+    """Make a registered environment, without gymnasium's time limit and checker.
+
+    ``EnvAdapter`` counts the steps and checks every value itself; ``horizon`` may be longer than gymnasium's limit.
+
+    Args:
+        name: a gymnasium id, with "module:" before it where a module registers it.
+        arguments: keyword arguments of the environment.
+        render_mode: handed to the environment unless it is None.
+    """
+    import gymnasium
+
+    module, _, name = name.rpartition(":")
+    if module:
+        import_module(module)
+    extra = {} if render_mode is None else {"render_mode": render_mode}
+    return gymnasium.make(name, max_episode_steps=-1, disable_env_checker=True, **arguments, **extra)

@@ -292,7 +292,7 @@ def judged(what: str, function: OfTransition, step: Transition) -> Any:
     except Exception as error:  # a user's function may raise anything
         known = sorted({*step.observation, *step.info} if isinstance(error, KeyError) else ())
         missing = str(error.args[0]) if known and error.args else ""
-        near = difflib.get_close_matches(missing, known, n=1, cutoff=0.3) if missing not in known else ()
+        near = difflib.get_close_matches(missing, known, n=1, cutoff=0.6) if missing not in known else ()
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(known)}" if known else ""
         text = " ".join(str(error).split())
         raise EnvironmentFault(

@@ -5,6 +5,7 @@ Only a push is measured for it; what inverse kinematics needs is found out in ``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -17,11 +18,13 @@ from trace_robot.spec import Field, HandSpec, TaskSpec
 
 if TYPE_CHECKING:
     from trace_robot.env.declaration import Environment, Hand
+    from trace_robot.env.description import Probe
     from trace_robot.env.motion_model import PushResponse
     from trace_robot.env.tracking import Tracking
 
 ASIDE = 0.1  # part of a number's motion by which it may move a hand along another axis
 STAYS = 16  # steps within which a hand must have arrived, to stay there
+LEVEL = 0.01  # rad between two angles that are the same
 DIFFERS = 0.1  # part of the motion by which a hand that has arrived may still differ
 
 
@@ -170,3 +173,25 @@ def _raw_hand(hand: Hand, acted: Mapping[str, Field]) -> HandSpec:
     turn, gripper = (acted[name].start if name else -1 for name in (hand.turn, hand.gripper))
     opens = -1.0 if hand.opens is None else float(hand.opens)
     return HandSpec(hand.name, hand.position, acted[hand.motion].start, turn, hand.yaw, gripper, opens)
+
+
+def yaw_part(probe: Probe, place: tuple[bool, int], looks: int) -> str:
+    """Return the observation part with a hand's yaw, "" for none.
+
+    Args:
+        probe: of an environment object that nothing else uses.
+        place: of the hand, whether it is a site, and the id of that site or body.
+        looks: states to look at.
+    """
+    is_site, number = place
+    angles = [part.name for part in probe.spec.observation if part.size == 1 and part.unit == "rad"]
+    generator, seen = np.random.default_rng(0), []
+    probe.reset()
+    for _ in range(looks):
+        probe.step(generator.uniform(probe.spec.low, probe.spec.high))
+        turned = (probe.data.site_xmat if is_site else probe.data.xmat)[number]  # (9,) by rows
+        yaw = math.atan2(turned[3], turned[0])
+        seen.append([yaw, *(math.remainder(float(probe.seen[name]) - yaw, math.tau) for name in angles)])
+    yaws, *gaps = np.unwrap(np.array(seen), axis=0).T
+    found = [name for name, gap in zip(angles, gaps, strict=True) if np.ptp(gap) < LEVEL]
+    return found[0] if found and np.ptp(yaws) > LEVEL else ""

@@ -67,6 +67,8 @@ class EnvDetails:
         versions: of Python and packages in the interpreter it runs in, empty where that is this one.
         places: where fields lie in the environment's own observation, as of ``ObservationLayout``; empty where that is
             the flat vector.
+        moved_by: what moves its hands in that mode, "" where its own action or the plug-in's tracking does.
+        no_hand: why its first position is no hand, "" where it is one, none is declared or none was looked for.
     """
 
     control: str
@@ -79,6 +81,8 @@ class EnvDetails:
     followed: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, Any] = field(default_factory=dict)
+    moved_by: str = ""
+    no_hand: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +165,17 @@ def possible_options(ask: Inspection) -> Mapping[str, Any]:
 
 
 def _collected(answers: Mapping[str, Any]) -> EnvDetails:
-    control, spec, versions, places = answers[SPEC]
     tracking, seconds, raw, followed = answers.get(TRACKING, (None, None, None, {}))
     refusals, facts = answers.get(REFUSALS, ()), answers.get(FACTS)
-    return EnvDetails(control, spec, tracking, seconds, raw, refusals, facts, followed, versions, places)
+    return EnvDetails(
+        **answers[SPEC],
+        tracking=tracking,
+        seconds=seconds,
+        raw=raw,
+        refusals=refusals,
+        facts=facts,
+        followed=followed,
+    )
 
 
 def _with_own(spec: TaskSpec, options: Mapping[str, Any]) -> TaskSpec:
@@ -329,7 +340,14 @@ def _read(kind: str, data: Any, where: str) -> Any:
     try:
         if kind == SPEC:
             versions = {str(name): str(version) for name, version in data["versions"].items()}
-            return str(data["control"]), TaskSpec.from_data(data["spec"]), versions, dict(data["places"])
+            return {
+                "control": str(data["control"]),
+                "spec": TaskSpec.from_data(data["spec"]),
+                "versions": versions,
+                "places": dict(data["places"]),
+                "moved_by": str(data["moved_by"]),
+                "no_hand": str(data["no_hand"])[:MOST_TEXT],
+            }
         if kind == REFUSALS:
             return tuple(map(str, data))
         if kind == FACTS:

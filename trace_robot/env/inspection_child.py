@@ -25,13 +25,15 @@ from trace_robot.env.inspection import FACTS, MOST_TEXT, REFUSALS, SPEC, TRACKIN
 from trace_robot.env.kinematics import NEAR_TURN, ArmTracking
 from trace_robot.env.kinematics import RATE as ARM_GAIN
 from trace_robot.env.motion_model import GAIN as MOTION_GAIN
-from trace_robot.env.motion_model import NEAR, MotionTracking
+from trace_robot.env.motion_model import NEAR, MotionModel, MotionTracking
 from trace_robot.env.simulation import physics_of, step_seconds, unwrapped
-from trace_robot.env.tracking import HandTracking, JointTracking
+from trace_robot.env.tracking import ArmModel, HandTracking, JointTracking
 from trace_robot.errors import TraceRobotError, ValueMismatchError
 from trace_robot.fault import MAKE_SECONDS
 from trace_robot.spec import TaskSpec
 
+# What moves a hand, as contracts and the screen of a run name it.
+MOVED_BY: Mapping[type, str] = {ArmModel: "inverse kinematics", MotionModel: "a measured Jacobian"}
 REPORT_EVERY = 0.25  # seconds between two messages of the same kind of call: a step takes microseconds
 
 
@@ -47,7 +49,17 @@ def answers(ask: Inspection) -> Iterator[tuple[str, Any]]:
     plugin = registry.plugin(name, options)
     _, rest = Equipment.split(options)
     found = plugin.description(spec.name, rest) if isinstance(plugin, DeclaredPlugin) else None
-    yield SPEC, (control, spec, found.versions if found else {}, found.observation.places() if found else {})
+    yield (
+        SPEC,
+        {
+            "control": control,
+            "spec": spec,
+            "versions": found.versions if found else {},
+            "places": found.observation.places() if found else {},
+            "moved_by": MOVED_BY.get(type(found.arm), "") if found else "",
+            "no_hand": plugin.no_hand(spec.name, rest) if isinstance(plugin, DeclaredPlugin) else "",
+        },
+    )
     if ask.tracking:
         yield TRACKING, _tracked(name, options, spec)
     if ask.equipment:
@@ -89,7 +101,7 @@ def _followed(tracking: Any, env: Any, seconds: float | None) -> dict[str, Any]:
         env: unwrapped.
         seconds: of a simulator step, None where it does not say.
     """
-    kinds = {ArmTracking: "inverse kinematics", MotionTracking: "a measured Jacobian"}
+    kinds = {ArmTracking: MOVED_BY[ArmModel], MotionTracking: MOVED_BY[MotionModel]}
     rule = f"after {tracking.steps} simulator steps"
     data: dict[str, Any] = {
         "by": kinds.get(type(tracking), type(tracking).__name__),
@@ -136,13 +148,7 @@ def _refusals(
 def _written(kind: str, found: Any) -> Any:
     """Return an answer as plain data, for ``_read``."""
     if kind == SPEC:
-        control, spec, versions, places = found
-        return {
-            "control": control,
-            "spec": spec.to_data(),
-            "versions": dict(versions),
-            "places": dict(places),
-        }
+        return {**found, "spec": found["spec"].to_data()}
     if kind == REFUSALS:
         return list(found)
     if kind == FACTS:

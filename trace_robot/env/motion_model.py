@@ -66,7 +66,7 @@ class MeasuredHand:
     def __str__(self) -> str:
         late = f", {self.late} steps late" if self.late > 1 else ""
         text = (
-            f"hand {self.spec.name!r}: measured without a model, {self.numbers} numbers ({self.parts}) are"
+            f"hand {self.spec.name!r}: a measured Jacobian over {self.numbers} numbers ({self.parts}), which are"
             f" {self.kind} of its motion{late}; {self.fit:.0%} of it is explained"
         )
         return f"{text}, gripper {self.gripper!r}, opens {self.spec.opens:+g}" if self.gripper else text

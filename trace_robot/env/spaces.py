@@ -31,6 +31,15 @@ class Leaf:
     stop: int
 
     @property
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest values of its numbers, (n,), infinite without any."""
+        size = self.stop - self.start
+        low, high = (
+            np.ravel(getattr(self.space, end, limit)) for end, limit in (("low", -np.inf), ("high", np.inf))
+        )
+        return np.broadcast_to(low.astype(float), size), np.broadcast_to(high.astype(float), size)
+
+    @property
     def name(self) -> str:
         """The path as a Python name, or nearly one: a key may begin with a digit."""
         return "_".join(re.sub(r"\W", "_", str(key)) for key in self.path)

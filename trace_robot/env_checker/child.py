@@ -96,7 +96,7 @@ def examination(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     # With the searches, which the checks above do not need.
     from trace_robot.env_checker.findings import name_findings, saved_state
 
-    yield from map(_found, name_findings(spec))
+    yield from map(_found, name_findings(spec, file))
     for stage, trial in (("reset", _reset), ("step", _step)):
         yield {"stage": stage}
         fault = _attempt(lambda trial=trial: trial(env, spec))  # type: ignore[misc]

@@ -267,10 +267,13 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     leaves = layout.observation.leaves
     names = {leaf.start: leaf.name for leaf in leaves}
     sample = take_sample(env, spec)
-    runs = with_goals(identify(sample, names), sample, names)
+    low, high = (np.concatenate(ends) for ends in zip(*(leaf.bounds for leaf in leaves), strict=True))
+    runs = with_goals(identify(sample, names, (low, high)), sample, names)
     yield {"stage": "episodes"}
     facts = _whole_episodes(env, spec)
-    limit = getattr(registered, "max_episode_steps", None)
+    known = bool(options.get("horizon") or getattr(registered, "max_episode_steps", None))
+    seen = _horizon(spec.horizon, facts.pop("cut"), sample, runs)
+    horizon, unsure = (spec.horizon, "") if known else seen
     env.close()
     space = env.inner.observation_space
     mapped = type(space).__name__ == "Dict"
@@ -293,8 +296,8 @@ def draft(name: str, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "hand_measured": bool(points) and not points[0].guess,
             "flag": layout.declaration.success or "",
             "threshold": spec.return_threshold,
-            "horizon": spec.horizon,
-            "limited": bool(options.get("horizon") or limit),
+            "horizon": horizon,
+            "horizon_guess": unsure,
             "physics": sample.simulator is not None,
             **facts,
         }
@@ -327,6 +330,24 @@ def _with_bounds(part: DraftPart, bounds: float) -> DraftPart:
     return replace(part, bounds=bounds, guess=guess)
 
 
+def _horizon(usual: int, cut: Sequence[int], sample: Sample, runs: Sequence[Identified]) -> tuple[int, str]:
+    """Return the steps of an episode as they were observed, and why that may be wrong.
+
+    Args:
+        usual: what is taken where nothing was observed.
+        cut: after how many steps each whole episode was truncated.
+        sample: of the environment.
+        runs: of its observation, of which one may count the steps that are left.
+    """
+    if len(cut) > 1 and len(set(cut)) == 1 and cut[0] < usual:
+        return cut[0], f"all of {len(cut)} random episodes were cut off after that"
+    for run in (run for run in runs if run.role == "time left"):
+        left, lost = sample.before[0, run.start], sample.before[0, run.start] - sample.after[0, run.start]
+        if (steps := round(left / lost)) > 1:
+            return steps, "as a number of the observation counts them down to 0"
+    return usual, "gymnasium knows no limit of this id"
+
+
 def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
     """Play whole random episodes for rewards, ends and truth values of info."""
     random, deadline = np.random.default_rng(1), time.monotonic() + SECONDS
@@ -334,6 +355,7 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
     rewards: list[float] = []
     returns: list[float] = []
     ended: list[int] = []
+    cut: list[int] = []
     seen: dict[str, set[float]] = {}
     for seed in range(EPISODES):
         env.reset(seed=seed)
@@ -355,6 +377,8 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
             returns.append(total)
             if terminated and not info.get("success"):
                 ended.append(steps)
+            elif truncated and not terminated:
+                cut.append(steps)
     truths = [
         entry
         for entry, values in seen.items()
@@ -365,6 +389,7 @@ def _whole_episodes(env: Any, spec: TaskSpec) -> dict[str, Any]:
         "returns": _ends(returns),
         "episodes": len(returns),
         "ended": ended,
+        "cut": cut,
         "truths": truths[:LISTED],
     }
 

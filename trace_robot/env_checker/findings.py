@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from trace_robot.env.tracking import JointTracking
 from trace_robot.env_checker.checker import Finding, Verdict, error_text
 from trace_robot.env_checker.draft import planar_of, points_of, with_goals
 from trace_robot.env_checker.identify import identify, take_sample
-from trace_robot.env_checker.plugin_writer import LISTED
+from trace_robot.env_checker.plugin_writer import HEAD, LISTED
 from trace_robot.env_checker.relations import effect_of
 from trace_robot.env_checker.simulator import Identified, Sample
 from trace_robot.errors import WorkspaceError
@@ -69,12 +70,14 @@ def _by(owner: str, spec: TaskSpec) -> str:
     return next(field.name for field in spec.observation if field.start <= number < field.stop)
 
 
-def name_findings(spec: TaskSpec) -> Iterator[Finding]:
+def name_findings(spec: TaskSpec, file: str = "") -> Iterator[Finding]:
     """Yield what has no name and what may be a point.
 
     Args:
         spec: of the environment.
+        file: of its plug-in; one that ``init --env`` wrote holds what can be measured already.
     """
+    measured = _is_draft(file)
     for kind, fields in (("observation", spec.observation), ("action", spec.action)):
         if unnamed := [field for field in fields if PLAIN.match(field.name)]:
             numbers = sum(field.size for field in unnamed)
@@ -83,7 +86,11 @@ def name_findings(spec: TaskSpec) -> Iterator[Finding]:
                 f" {unnamed[0].name}{', ...' * (len(unnamed) > 1)}: neither a model nor a reader can tell what"
                 f" {'they are' if numbers > 1 else 'it is'}"
             )
-            remedy = f"{kind}=[part('name', size, 'unit'), ...]; trace-robot init --env measures a draft"
+            remedy = f"{kind}=[part('name', size, 'unit'), ...]; " + (
+                "init --env could not tell what it is; its source or its documentation does"
+                if measured
+                else "trace-robot init --env measures a draft"
+            )
             yield Finding("names", "note", text, kind, remedy)
     points = [
         field.name for field in spec.observation if _may_be_point(field) and field.name not in spec.positions
@@ -92,6 +99,13 @@ def name_findings(spec: TaskSpec) -> Iterator[Finding]:
         text = f"{', '.join(points)} may be points, and positions names none: no staged program is searched"
         remedy = f"if they are in the world frame, the hand first: positions={tuple(points)!r}"
         yield Finding("positions", "note", text, "positions", remedy)
+
+
+def _is_draft(file: str) -> bool:
+    try:
+        return Path(file).read_text(encoding="utf-8").startswith(HEAD.partition("\n")[0])
+    except (OSError, UnicodeDecodeError):  # the name of a package, or nothing
+        return False
 
 
 def _may_be_point(field: Field) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trace_robot.env.simulation import step_seconds
-from trace_robot.env_checker.relations import relations, seen_from_bodies
+from trace_robot.env_checker.relations import likely, relations, seen_from_bodies
 from trace_robot.env_checker.simulator import Identified, Sample, SimulatedQuantity, Simulator, clipped
 from trace_robot.errors import EnvironmentFault
 from trace_robot.fault import UNSTABLE
@@ -125,12 +125,15 @@ def _push(
     return pushed, pushed_simulated
 
 
-def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Identified]:
+def identify(
+    sample: Sample, keys: Mapping[int, str] | None = None, bounds: tuple[Array, Array] | None = None
+) -> list[Identified]:
     """Return what the numbers of an observation are, in order and without gaps.
 
     Args:
         sample: of the environment.
         keys: the first number of each key of a Dict space, or of each part, and its name; a run stays inside one.
+        bounds: (n,) of its space, by which numbers are guessed that nothing else tells of; None for no guess.
     """
     keys = {0: ""} if keys is None else keys
     starts = tuple(keys)
@@ -155,6 +158,8 @@ def identify(sample: Sample, keys: Mapping[int, str] | None = None) -> list[Iden
     # Only once the simulator has no answer: cosines and rates of joints are named after these there.
     related = relations(sample.before[:, :MOST], seen, sample.actions, taken.copy(), keys, sample.seconds)
     add(related)
+    if bounds is not None and sample.simulator is None:
+        add(likely(sample, taken.copy(), starts, bounds))
     add(_most_alike(sample, seen, taken, starts))
     if size > MOST:
         found[MOST] = Identified(

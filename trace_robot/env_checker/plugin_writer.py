@@ -19,6 +19,7 @@ from trace_robot.errors import UNSEEN, EnvironmentFault
 
 NAME = 40  # letters of a name
 LISTED = 8  # owners that a meaning lists
+TURNING = ("cosine", "sine", "angle")  # beginnings of names of angles
 PLURALS = {
     "angle": "angles",
     "joint position": "positions",
@@ -100,7 +101,7 @@ def observation_parts(
 
 def _unit(run: Identified) -> str:
     # A rate is per second of what it is the rate of; only of an angle is the unit of that known.
-    turning = run.owners and run.owners[0].startswith(("cosine", "sine"))
+    turning = run.owners and run.owners[0].startswith(TURNING)
     return ("rad/s" if turning else "") if run.unit == "/s" else run.unit
 
 
@@ -122,12 +123,13 @@ def _name(run: Identified, owners: Sequence[str], fallback: str, alone: bool) ->
     if role in ("position", "repeated position"):
         ending = "_position" if size > 1 else f"_{run.axes or 'position'}"
         return f"{_without_suffix(owner)}{ending}"
-    if role in ("sensor", "time", "last action"):
-        return {"sensor": owner, "time": "time"}.get(role, f"last_action_{run.start}")
-    if role == "gripper width" or (role in ("cosine", "sine") and run.kind != "joint"):
+    if role in ("sensor", "time", "time left", "last action"):
+        return {"sensor": owner, "last action": f"last_action_{run.start}"}.get(role, role)
+    if role in ("gripper width", "goal") or (role in ("cosine", "sine") and run.kind != "joint"):
         return role
     if role == "rate":
-        return "angular_velocity" if owner.startswith(("cosine", "sine")) else f"{owner}_rate"
+        turning = "angular_velocities" if size > 1 else "angular_velocity"
+        return turning if owner.startswith(TURNING) else f"{owner}_rate"
     word = role.removeprefix("joint ").removesuffix(" a step").replace("Euler angles", "rotation")
     ending = f"_{run.axes}" if 0 < len(run.axes) < 3 else ""
     return f"{_without_suffix(owner)}_{word}{ending}"
@@ -293,9 +295,7 @@ def plugin_text(
         text = f"the environment ended {len(found['ended'])} of {found['episodes']} random episodes"
         lines.append(_comment(f'failure_when="why",  # ? {text}, after {first} to {last} steps'))
     horizon = options.get("horizon") or found["horizon"]
-    lines.append(
-        _field("horizon", int(horizon), "" if found["limited"] else "gymnasium knows no limit of this id")
-    )
+    lines.append(_field("horizon", int(horizon), str(found["horizon_guess"])))
     text = HEAD + "".join(f"        {line}\n" for line in lines) + "    )\n]  # fmt: skip\n"
     try:
         ast.parse(text)

@@ -13,6 +13,7 @@ from trace_robot.spec import Array
 EXACT = 1e-4  # of the largest value, for what an integrator computes
 RELATED = 60  # numbers of an observation that are compared in threes
 PAIRED = 200  # and in twos
+RATE = 0.98  # likeness (cosine) of a number to the change of another whose rate it may be
 
 
 def relations(
@@ -210,14 +211,73 @@ def _rates(before: Array, after: Array, free: Array, seconds: float | None) -> I
 
 
 def _clocks(before: Array, after: Array, free: Array, seconds: float | None) -> Iterator[Identified]:
-    """Yield numbers that grow by the same amount in every step."""
+    """Yield numbers that grow, or fall, by the same amount in every step."""
     for i in np.flatnonzero(free):
         change = (after - before)[:, i]
         if abs(change[0]) > 1e-9 and np.ptp(change) <= EXACT * abs(change[0]):
-            timed = seconds is not None and abs(change[0] / seconds - 1) < 0.01
-            yield Identified(
-                int(i), int(i) + 1, "time", (), "s" if timed else "", f"{change[0]:.4g} more after every step"
-            )
+            timed = seconds is not None and abs(abs(change[0]) / seconds - 1) < 0.01
+            role, more = ("time", "more") if change[0] > 0 else ("time left", "less")
+            meaning = f"{abs(change[0]):.4g} {more} after every step"
+            yield Identified(int(i), int(i) + 1, role, (), "s" if timed else "", meaning)
+
+
+def likely(
+    sample: Sample, taken: Array, starts: Sequence[int], bounds: tuple[Array, Array]
+) -> Iterator[Identified]:
+    """Yield what numbers may be by how they move: angles, their rates, goals.
+
+    Unlike ``relations`` it is guessed, each with its reason; numbers of one kind that follow each other are one run.
+
+    Args:
+        sample: of the environment.
+        taken: (n,) whether a number is known already.
+        starts: the first number of each key or part, inside of which a run stays.
+        bounds: (n,) lowest and highest values, of the observation's space.
+    """
+    count = min(len(taken), PAIRED)
+    before, after = sample.before[:, :count], sample.after[:, :count]
+    change, same = after - before, np.diff(sample.episode) == 0
+    still = ~np.diff(after, axis=0)[same].any(0) & (np.ptp(after, axis=0) > 0)
+    # Where a number jumps by more than half a turn, an angle was wrapped.
+    bounded = np.all([np.abs(np.abs(bound[:count]) - np.pi) < 1e-2 for bound in bounds], axis=0)
+    bounded |= (np.abs(after).max(0) <= np.pi + 1e-3) & (np.abs(change).max(0) > np.pi)
+    change = np.where(bounded, (change + np.pi) % (2 * np.pi) - np.pi, change)
+    owners = _rate_owners(change, (before + after) / 2, ~taken[:count] & ~still)
+
+    def kind(i: int) -> tuple[str, int]:
+        if taken[i]:
+            return "", 0
+        if i in owners:
+            return "rate", owners[i] - i
+        return ("goal", 0) if still[i] else ("angle", 0) if bounded[i] else ("", 0)
+
+    first = 0
+    for stop in range(1, count + 1):
+        if stop < count and stop not in starts and kind(stop) == kind(first):
+            continue
+        role, apart = kind(first)
+        guess = {"rate": "it goes as another number changes", "angle": "within half a turn: in rad?"}.get(
+            role, "the same in all of an episode, another in the next: what is to be reached?"
+        )
+        if role:
+            of = (f"@{first + apart}",) if role == "rate" else ()
+            unit = {"angle": "rad", "rate": "/s"}.get(role, "")
+            yield Identified(first, stop, role, of, unit, "", guess)
+        first = stop
+
+
+def _rate_owners(change: Array, rate: Array, free: Array) -> dict[int, int]:
+    """Return of which number each is the rate, each the likeliest to the other."""
+    norms = np.maximum(np.linalg.norm(change, axis=0), 1e-12), np.maximum(np.linalg.norm(rate, axis=0), 1e-12)
+    likeness = (change / norms[0]).T @ (rate / norms[1])
+    np.fill_diagonal(likeness, -1.0)
+    likeness[~free], likeness[:, ~free] = -1.0, -1.0
+    best, owner = likeness.argmax(1), likeness.argmax(0)
+    return {
+        int(j): int(i)
+        for j, i in enumerate(owner)
+        if best[i] == j and likeness[i, j] > RATE and owner[i] != j
+    }
 
 
 def _last_actions(after: Array, actions: Array, free: Array) -> Iterator[Identified]:

@@ -315,7 +315,9 @@ def referents(run: Identified, names: Mapping[Identified, str], base: str) -> tu
         names: of the runs that have one.
         base: of a number that is in none of these.
     """
-    return tuple(_referent(int(o[1:]), names, base) if o.startswith("@") else o for o in run.owners)
+    owners = (_referent(int(o[1:]), names, base) if o.startswith("@") else o for o in run.owners)
+    several = run.role == "rate" and run.stop > run.start + 1  # rates of as many numbers, not of the first
+    return tuple(owner.partition("[")[0] for owner in owners) if several else tuple(owners)
 
 
 def _referent(number: int, names: Mapping[Identified, str], base: str) -> str:

@@ -365,6 +365,8 @@ def _is_name(name_or_path: str | Path) -> bool:
 
 
 def _find(name_or_path: str | Path) -> Path:
+    if (best := Path(name_or_path) / "best.py").is_file():
+        raise PolicyError(f"no policy {str(name_or_path)!r}, which is a run; give {str(best)!r}, its best")
     if not _is_name(name_or_path):
         return Path(name_or_path)
     from trace_robot.workspace import find

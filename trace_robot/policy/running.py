@@ -272,9 +272,9 @@ def as_gymnasium_policy(
 
     Args:
         policy: of ``load_policy``.
-        env: the gymnasium environment that the loop steps: one of ``trace_robot.env.make``, or any whose id has a
-            description here, such as ``gymnasium.make("CartPole-v1")``; or several such, as a VectorEnv of gymnasium
-            or a VecEnv of Stable-Baselines3.
+        env: the gymnasium environment that the loop steps: one of ``trace_robot.env.registry.make``, or any whose id
+            has a description here, such as ``gymnasium.make("CartPole-v1")``; or several such, as a VectorEnv of
+            gymnasium or a VecEnv of Stable-Baselines3.
         name: under which the environment is described; None for the id in ``env.spec``.
         trusted: run the controller even where this machine has no sandbox.
 
@@ -309,7 +309,7 @@ def as_gymnasium_policy(
     described.close()
     if layouts is None and space.shape != (spec.observation_size,):
         raise PolicyError(
-            f"{known} must be made by trace_robot.env.make, as its observations are not gymnasium's"
+            f"{known} must be made by trace_robot.env.registry.make, as its observations are not gymnasium's"
         )
     return GymnasiumPolicy(policy, spec, space, layouts, trusted=trusted)
 
@@ -326,7 +326,7 @@ def _require_control(policy: Policy, control: str) -> None:
     if policy.control not in (None, control):
         raise PolicyError(
             f"policy {policy.name} acts in control mode {policy.control!r}, and the environment takes {control!r};"
-            f" make it with trace_robot.env.make(name, control={policy.control!r})"
+            f" make it with trace_robot.env.registry.make(name, control={policy.control!r})"
         )
 
 

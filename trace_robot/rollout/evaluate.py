@@ -56,7 +56,8 @@ class EvaluationReport(EpisodeScore):
     """A controller's episodes on held-out conditions, and its success rate.
 
     output: what the environment printed. measure: what is shown of the score, see ``trace_robot.stats``. elsewhere:
-    versions in the environment's interpreter, where that is another one.
+    versions in the environment's interpreter, where that is another one. foreign: names that the controller reads and
+    the environment does not show, as a line.
     """
 
     task: str
@@ -67,6 +68,7 @@ class EvaluationReport(EpisodeScore):
     output: str = ""
     measure: Measure = "success"
     elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    foreign: str = ""
 
     @property
     def score(self) -> Score:
@@ -75,8 +77,8 @@ class EvaluationReport(EpisodeScore):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of it: that the controller stands still."""
-        return tuple(filter(None, [standing_still(self.episodes)]))
+        """What to know of it: that the controller is another's, or stands still."""
+        return tuple(filter(None, [self.foreign, standing_still(self.episodes)]))
 
     @property
     def success_missing(self) -> bool:
@@ -161,7 +163,15 @@ def evaluate(
     scored = [_in_source(episode, task.policy.text, policy.text) for episode in scored]
     measure = measure_of(task.spec.success, task.spec.return_threshold)
     return EvaluationReport(
-        env, policy.name, task.spec.control, seed, tuple(scored), running.output.text, measure, task.versions
+        env,
+        policy.name,
+        task.spec.control,
+        seed,
+        tuple(scored),
+        running.output.text,
+        measure,
+        task.versions,
+        task.foreign_names,
     )
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from trace_robot.spec import TaskSpec
 
 DEFAULT_CONTROL = "pose"
+NAMES = 8  # of an observation in a line
 LABEL = 80  # characters of a stage's name
 # What a policy prints beside each action, between characters that no text has: the stage in its memory.
 SPY = """
@@ -55,6 +56,7 @@ class Task:
         rules: of a decision, of success and of computing, a line each; none where ``prompt`` is 1.
         facts: of the environment's body, a line each, likewise.
         versions: of Python and packages in the environment's interpreter, empty where that is this one.
+        moved_by, no_hand: what moves its hands, and why there is none, as of ``EnvDetails``.
     """
 
     env: str
@@ -66,6 +68,8 @@ class Task:
     rules: tuple[str, ...] = ()
     facts: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    moved_by: str = ""
+    no_hand: str = ""
 
     @classmethod
     def load(
@@ -112,7 +116,16 @@ class Task:
         options = {"control": found.control, **ask.options}
         size = found.spec.action_size
         fitted = policy.with_control(options["control"]).with_names().with_action_size(size)
-        task = cls(ask.env, options, found.spec, fitted, policy.text, versions=found.versions)
+        task = cls(
+            ask.env,
+            options,
+            found.spec,
+            fitted,
+            policy.text,
+            versions=found.versions,
+            moved_by=found.moved_by,
+            no_hand=found.no_hand,
+        )
         return task, found.facts
 
     @classmethod
@@ -175,16 +188,44 @@ class Task:
             return "as asked for"
         if Policy.from_text(self.source, self.policy.name).control is not None:
             return "as the policy says"
-        if self.spec.control == settings.usual_control:
-            return f"usual of {settings.optimizer}"
-        if self.spec.control == "pose" and (hands := len(self.spec.hands)):
-            return f"{'one hand' if hands == 1 else f'{hands} hands'} found, moved by inverse kinematics"
-        return "the only mode that it has"
+        if self.spec.control == "pose" and self.moved_by:
+            hands = len(self.spec.hands)
+            return f"{'one hand' if hands == 1 else f'{hands} hands'} found, moved by {self.moved_by}"
+        usual = self.spec.control == settings.usual_control
+        why = f"usual of {settings.optimizer}" if usual else "the only mode that it has"
+        if not (self.no_hand and self.spec.positions):
+            return why
+        return f"{why}; {self.spec.positions[0]} is no hand that can be moved: {self.no_hand}"
+
+    @property
+    def foreign_names(self) -> str:
+        """What the policy reads and the environment does not show, "" for nothing."""
+        known = [part.name for part in self.spec.observation]
+        missing = [name for name in names_read(self.source) if name not in known]
+        if not missing:
+            return ""
+        read, shows = (", ".join(each[:NAMES]) + ", ..." * (len(each) > NAMES) for each in (missing, known))
+        return (
+            f"{self.policy.name} reads {read}, which {self.env} does not show (it shows {shows}); is it a policy of"
+            " another environment?"
+        )
 
     @property
     def problem(self) -> Problem:
         """The OPTO problem: the policy's parameters and a description of the task."""
         return problem_of(self.policy, self.spec, self.rules, self.facts)
+
+
+def names_read(controller: str) -> list[str]:
+    """Return the names that a controller's text looks up in its observation."""
+    tree = parse_code(controller)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript)]
+    nodes = [node for node in nodes if isinstance(node.value, ast.Name) and node.value.id == "observation"]
+    keys = [(node.ctx, node.slice.value) for node in nodes if isinstance(node.slice, ast.Constant)]
+    spared = {key for context, key in keys if not isinstance(context, ast.Load)}  # its own additions
+    asked = [node.left for node in ast.walk(tree) if isinstance(node, ast.Compare)]  # "x" in observation
+    spared |= {node.value for node in asked if isinstance(node, ast.Constant)}
+    return list(dict.fromkeys(key for _, key in keys if isinstance(key, str) and key not in spared))
 
 
 def spied(policy: Policy) -> str | None:

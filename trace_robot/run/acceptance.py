@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from trace_robot.optimizers.problem import CONDITIONS
 from trace_robot.rollout.batching import BatchLimit
+from trace_robot.rollout.feedback import standing_still
 from trace_robot.spec import may_be_planar_point
 from trace_robot.stats import Returns, measure_of, wilson
-from trace_robot.store.command_line import budget_spent
+from trace_robot.store.command_line import budget_spent, tuning_command
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.problem import Candidate
+    from trace_robot.policy import Policy
     from trace_robot.rollout.episode import Episode
     from trace_robot.rollout.evaluation import Evaluation, Limiter
+    from trace_robot.rollout.task import Task
     from trace_robot.settings import Settings
     from trace_robot.spec import TaskSpec
     from trace_robot.store.writer import Cost
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 # Simulator steps between two improvements of a search that become iterations. A search improves up to hundreds of
 # times, mostly by little; each iteration costs an evaluation of the written controller, a difference and a video.
 STEPS_BETWEEN_ITERATIONS = 50_000
+COMPARED = 3  # conditions on which a search's best is compared with the start when its time is up
+SHOWN = 4  # names of a policy's numbers in a line
 # Of a budget, kept at most for the score of a search's best: a small one is to go to the search for the most part.
 STEPS_KEPT, SECONDS_KEPT = 4, 10  # a fourth and a tenth
 START_TIMES = (
@@ -130,6 +135,14 @@ class RunBudget:
         seconds = self.settings.seconds
         return None if seconds is None else seconds - self._seconds_kept(seconds)
 
+    @property
+    def least(self) -> int:
+        """Episodes of a search's best in any case, rather than to end with the start.
+
+        By a budget of time some more, as one condition tells little. A budget of steps is kept to the step.
+        """
+        return 1 if self.settings.seconds is None else min(COMPARED, self.settings.episodes)
+
     def cut_by(self, spent: int) -> str:
         """Return which budget cut a batch, when ``spent`` simulator steps were taken."""
         if self.steps is not None and spent >= self.steps:
@@ -205,6 +218,42 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
         f" {cost.environment_steps:,} simulator steps; what may help: {', '.join(hints)}; what the search sees of it:"
         f" trace-robot check-env {settings.task}"
     )
+
+
+def _untuned(settings: Settings, policy: Policy) -> str:
+    """Return a line on numbers of a given policy that the search left as they are."""
+    names = [place.name for place in policy.places if place.kind == "number"]
+    if settings.optimizer != "search" or not names:
+        return ""
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return (
+        f"the search writes new controllers and tuned no number of {settings.policy} ({shown}); what tunes them:"
+        f" {tuning_command(settings)}"
+    )
+
+
+def notes_at_end(
+    start: Evaluation,
+    best: Evaluation,
+    held_out: Sequence[Episode],
+    task: Task,
+    settings: Settings,
+    cost: Cost,
+) -> tuple[str, ...]:
+    """Return what a person should know of a result, a line each.
+
+    Args:
+        start: the starting controller in training.
+        best: the accepted one.
+        held_out: its episodes on held-out conditions.
+        task: what was optimized.
+        settings: of the run.
+        cost: what it tried.
+    """
+    notes = [nothing_found(start, task.spec, settings, cost) if best is start else ""]
+    if not all(episode.success for episode in held_out):
+        notes.append(_untuned(settings, task.policy))
+    return tuple(filter(None, (*notes, standing_still(held_out))))
 
 
 def final_scores(

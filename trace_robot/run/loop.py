@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from trace_robot.errors import BudgetExceededError, EnvironmentFault, RunError, TraceRobotError
 from trace_robot.optimizers.problem import Candidate, Optimizer
 from trace_robot.rollout.evaluation import Evaluation, Evaluator
-from trace_robot.rollout.feedback import standing_still
 from trace_robot.rollout.growth import overfit_at_end
 from trace_robot.run.acceptance import (
     STEPS_BETWEEN_ITERATIONS,
@@ -23,7 +22,7 @@ from trace_robot.run.acceptance import (
     final_scores,
     is_better,
     is_new,
-    nothing_found,
+    notes_at_end,
     order,
     successes,
 )
@@ -274,7 +273,6 @@ class OptimizationLoop:
             what = f"the environment failed in {count}: {self.evaluator.failure}"
             ended = f"{ended}; {what}"
         spec = self.evaluator.task.spec
-        notes = [nothing_found(self.start, spec, settings, spent)] if self.best is self.start else []
         overfits = overfit_at_end(self.best.outcome.details, [episode.success for episode in episodes])
         ended = "; ".join(filter(None, [ended, overfits]))
         result = Result(
@@ -294,7 +292,7 @@ class OptimizationLoop:
             ended=ended,
             versions=self.run.versions,
             money=spent.money,
-            notes=tuple(filter(None, (*notes, standing_still(episodes)))),
+            notes=notes_at_end(self.start, self.best, episodes, self.evaluator.task, settings, spent),
             **final_scores(self.start, self.best, episodes, spec),
         )
         # The rows count the held-out episodes too; the seconds are those of the optimization.
@@ -322,8 +320,9 @@ class OptimizationLoop:
 
     def _note(self) -> None:
         """Report what is new to know of the model's endpoint."""
-        for text in (*self.run.config.notes, *getattr(self.optimizer, "notes", ())):
-            if text not in self._noted:
+        foreign = self.evaluator.task.foreign_names
+        for text in (foreign, *self.run.config.notes, *getattr(self.optimizer, "notes", ())):
+            if text and text not in self._noted:
                 self._noted.append(text)
                 self.on_event(Noted(text))
 
@@ -369,7 +368,7 @@ class OptimizationLoop:
         self._write_as_text(champion)
 
     def _write_as_text(self, candidate: Candidate, *, last: bool = False) -> None:
-        least = int(last and self.best is self.start)  # rather than end with the start, an episode more
+        least = self.budget.least if last and self.best is self.start else 0
         trials = self._evaluate([self.evaluator.task.write_out(candidate)], last=True, least=least)
         for trial in trials:
             self._write(trial, search_ranks=candidate.seeds is None)

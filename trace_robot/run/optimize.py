@@ -30,11 +30,10 @@ from trace_robot.run.optimizers import (
 from trace_robot.run.person import AskPerson
 from trace_robot.run.run import Run
 from trace_robot.settings import Result, Settings
+from trace_robot.workspace import RUNS
 
 if TYPE_CHECKING:
     from trace_robot.rollout.evaluate import Rollout, Rollouts
-
-RUNS = Path("rollouts") / "runs"
 
 __all__ = ["first_prompt", "new_folder", "optimize", "resume"]
 

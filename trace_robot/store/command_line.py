@@ -60,6 +60,19 @@ def budget_that_ended(settings: Settings, ended: str) -> str:
     return next((name for name, limit in limits.items() if ended.startswith(budget_spent(name, limit))), "")
 
 
+def beyond_budget(settings: Settings, seconds: float) -> str:
+    """Return how long a run went on after its time was up, "" for under a second.
+
+    Args:
+        settings: of the run.
+        seconds: that it took, without the held-out episodes.
+    """
+    over = seconds - (settings.seconds or seconds)
+    if over < 1:
+        return ""
+    return f", {over:.0f} s of it beyond --seconds {settings.seconds:g}, to end what had begun and score the best"
+
+
 def repeating_command(run: RunInfo) -> str:
     """Return the command that repeats a run, as far as its settings decide it.
 
@@ -101,6 +114,12 @@ def continuing_command(
     words = ["trace-robot", "optimize", settings.task, "--policy", str(folder / "best.py")]
     words += ["--optimizer", settings.optimizer, *model_words(model)]
     return shlex.join([*words, *_words({**given, **spent}, usual)])
+
+
+def tuning_command(settings: Settings) -> str:
+    """Return the command that tunes the numbers of a run's starting policy."""
+    words = ["trace-robot", "optimize", settings.task, "--policy", settings.policy, "--optimizer", "cma"]
+    return shlex.join([*words, *_words({"control": settings.control, "options": settings.options}, {})])
 
 
 def model_words(model: Mapping[str, Any] | None) -> list[str]:
