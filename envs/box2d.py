@@ -30,6 +30,8 @@ def _walker(name: str, ground: str) -> Environment:
         name,
         f"Walk to the right over {ground} to its end, on two legs with hips and knees, without falling. The way gives"
         " 300 in all, torque costs a little, a hull that is not level costs while it tilts, and a fall costs 100.",
+        make="box2d_parts/walker.py:make",
+        arguments={"name": name},
         observation=[
             part("hull_angle", 1, "rad", "0 level, positive tilts back"),
             part("hull_velocity", 1, "25 rad/s"),
@@ -49,6 +51,7 @@ def _walker(name: str, ground: str) -> Environment:
             for joint in ("hip", "knee")
         ],
         failure_when="the hull touches the ground, or the walker goes back beyond its start",
+        horizon=2000 if "Hardcore" in name else 1600,
         needs="box2d",
     )
 

@@ -48,7 +48,10 @@ def test_the_report_and_the_video_show_that_condition_on_both_sides_and_name_wha
     assert (tmp_path / "page" / "videos" / "before.mp4").is_file()
     capsys.readouterr()
     assert main(["video", str(folder), "--first-and-best", "--out", "both.mp4"]) == 0
-    assert "drawn by the environment itself" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.fullmatch(r"both.mp4: iterations 0, \d+; \d+ frames; drawn by the environment itself", shown)
     assert imageio.improps(tmp_path / "both.mp4").shape[1:] == (360, 960, 3)
     assert main(["video", str(folder), "--contact-sheet", "--out", "sheet.png"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert re.fullmatch(r"sheet.png: iterations 0, 1[\d, ]*; drawn by the environment itself", shown)
     assert imageio.imread(tmp_path / "sheet.png").shape[1] % 480 == 0

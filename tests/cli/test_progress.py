@@ -222,6 +222,22 @@ def summary(**changes: Any) -> str:
     return out.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
+def test_the_end_of_a_run_names_only_videos_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (0, 1):
+        folder = tmp_path / f"rollouts/runs/demo/iterations/00{number}"
+        folder.mkdir(parents=True)
+        (folder / "episode.mp4").touch()
+    assert "iterations/001/episode.mp4 (after)\n" in summary()
+    (folder / "episode.mp4").unlink()
+    shown = summary()
+    assert "iterations/000/episode.mp4\n" in shown
+    assert "iterations/001" not in shown
+    assert "(before)" not in shown
+
+
 def test_the_end_of_a_run_says_where_its_further_conditions_come_from() -> None:
     assert (
         "success 1.00 (start 0.00) of 20 conditions: 10, and 10 further ones as all were solved\n"

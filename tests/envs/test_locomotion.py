@@ -102,6 +102,30 @@ def test_each_task_conforms_for_an_episode(name: str) -> None:
     assert full.positions == ()
 
 
+def test_an_episode_of_the_walker_is_the_same_whatever_was_played_before() -> None:
+    pytest.importorskip("Box2D", reason="needs trace-robot[box2d]")
+    random = np.random.default_rng(0)
+    actions, before = random.uniform(-1, 1, (2, 300, 4)).astype(np.float32)
+    env = make("BipedalWalker-v3")
+
+    def rewards(seed: int, actions: np.ndarray) -> list[float]:
+        env.reset(seed=seed)
+        seen = []
+        for action in actions:
+            _, reward, terminated, *_ = env.step(action)
+            seen.append(float(reward))
+            if terminated:
+                break
+        return seen
+
+    alone = rewards(1, actions)
+    after = []
+    for seed in range(100, 125):
+        rewards(seed, before[seed - 100 :] * random.uniform())
+        after.append(rewards(1, actions))
+    assert [each == alone for each in after] == [True] * 25
+
+
 @pytest.mark.parametrize("name", ["Humanoid-v5", "BipedalWalker-v3"])
 def test_check_env_finds_no_problem(name: str) -> None:
     pytest.importorskip("Box2D", reason="needs trace-robot[box2d]")

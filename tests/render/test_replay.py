@@ -10,7 +10,8 @@ import pytest
 
 from trace_robot.errors import RenderError
 from trace_robot.render.encode import write_mp4
-from trace_robot.render.scene import rgb
+from trace_robot.render.scene import ReplayScene, rgb
+from trace_robot.spec import Array, Scene, States
 
 COLOR = np.zeros((6, 8, 3), np.uint8)
 COLOR[:3], COLOR[3:, :, 2] = (255, 128, 0), 255
@@ -57,6 +58,49 @@ def test_a_picture_of_any_usual_form_is_converted(form: str) -> None:
 def test_what_is_no_picture_is_refused(given: Any, message: str) -> None:
     with pytest.raises(RenderError, match=message):
         rgb(given)
+
+
+class Forgetful:
+    """Returns as a reward how many steps were made, and forgets none of them when it is reset."""
+
+    def __init__(self, **_: Any) -> None:
+        self.steps = 0
+
+    def reset(self, *, seed: int) -> None:
+        pass
+
+    def step(self, action: Array) -> tuple[None, float]:
+        self.steps += 1
+        return None, float(self.steps)
+
+    def close(self) -> None:
+        pass
+
+
+def recorded(rewards: list[float]) -> States:
+    """An action of one number a step, and the reward that followed; the first row is of the reset."""
+    rows = np.array([[0.0, reward] for reward in rewards])
+    return States(
+        rows, np.zeros((len(rows), 0, 3)), np.zeros((len(rows), 0, 4)), np.arange(len(rows), dtype=float)
+    )
+
+
+def test_an_environment_that_remembers_the_last_episode_is_made_again_and_one_that_differs_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trace_robot.env.registry.make", lambda name, **options: Forgetful(**options))
+    scene = ReplayScene()
+    described = Scene("", replay={"env": "counter", "options": {}, "seed": 0})
+    for _ in range(3):
+        scene.set(described, recorded([0.0, 1.0, 2.0, 3.0]))
+        for index in range(4):
+            scene.pose(index)
+        scene.pose(1)  # a step back
+    scene.set(described, recorded([0.0, 1.0, 7.0]))
+    with pytest.raises(
+        RenderError, match="the reward of step 2 was 7 and is now 2; see: trace-robot check-env"
+    ):
+        scene.pose(2)
 
 
 @pytest.mark.parametrize("program", ["/no/such/ffmpeg", "a folder", "no program"])

@@ -304,7 +304,36 @@ def test_runs_are_sorted_and_filtered_and_a_failed_one_looks_unlike_a_finished_o
     assert colors[0] != colors[1]
     assert "the model is not there" in (failed.get_attribute("title") or "")
     assert "return" in seen.page.locator("tr[data-run=c-walk]").inner_text()
+    assert "the model is not there" in seen.page.locator("tr[data-run=b-broken]").inner_text()
     assert (seen.errors, seen.left_the_machine) == ([], [])
+
+
+def test_runs_sorted_by_a_score_have_rates_before_returns_and_what_is_not_known_last(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    make_run(tmp_path, "walk", iterations=2, spec=replace(SPEC, success=""))  # its returns are below zero
+    make_run(tmp_path, "reach", iterations=1)
+    make_run(tmp_path, "broken", iterations=1, status="failed")
+    seen = look(server.url)
+    for _ in range(2):  # the largest first, then the smallest
+        seen.page.get_by_role("button", name="held out").click()
+        assert names_shown(seen) == ["reach", "walk", "broken"]
+    head = seen.page.locator("th", has=seen.page.get_by_role("button", name="held out"))
+    assert head.get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.parametrize("width", [390, 820])
+def test_state_and_result_of_a_run_are_in_sight_on_a_phone_and_a_tablet(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look, width: int
+) -> None:
+    make_run(tmp_path, "W" * 60, task="dm_control/manipulator-bring_ball-v0")
+    make_run(tmp_path, "walk", spec=replace(SPEC, success=""))
+    seen = look(server.url, width=width)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+    for part in ("[data-label='held out']", ".pill", "td.name a", "input[name=run]"):
+        boxes = [each.bounding_box() for each in seen.page.locator(f"table.runs tbody {part}").all()]
+        assert len(boxes) >= 2
+        assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes), part
 
 
 def test_the_table_of_runs_fits_the_width_of_a_laptop(
@@ -358,6 +387,79 @@ def test_chosen_runs_are_drawn_in_one_plot(
         seen.page.uncheck(f"input[value={name}]")
     seen.page.locator("#overlay").wait_for(state="hidden")
     assert (seen.errors, seen.left_the_machine) == ([], [])
+
+
+def test_curves_of_many_runs_leave_room_for_the_plot_and_every_run_has_a_key(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look
+) -> None:
+    names = [f"run-{number:02d}-{'long-' * 8}" for number in range(14)]
+    for name in [*names, "<img src=x onerror=alert(1)>"]:
+        make_run(tmp_path, name, iterations=1)
+    seen = look(server.url)
+    for box in seen.page.locator("input[name=run]").all():
+        box.check()
+    link = seen.page.get_by_role("link", name="curves of 15 chosen")
+    assert link.bounding_box()["y"] < 100  # in sight although the list was scrolled through
+    link.click()
+    seen.page.locator("[data-figure=success]").scroll_into_view_if_needed()
+    seen.page.locator("[data-figure=success] .scatterlayer .trace").first.wait_for(state="attached")
+    inside = "document.querySelector('[data-figure=success] .nsewdrag').getBoundingClientRect().height"
+    assert seen.page.evaluate(inside) > 120
+    assert seen.page.locator("[data-figure=success] .legend").count() == 0
+    keys = seen.page.locator("#keys li")
+    assert sorted(keys.all_inner_texts()) == sorted([*names, "<img src=x onerror=alert(1)>"])
+    looks = keys.locator("path").evaluate_all(
+        "all => all.map(each => each.getAttribute('stroke') + each.getAttribute('stroke-dasharray'))"
+    )
+    assert len(set(looks)) == 15
+    seen.page.get_by_role("button", name="choose none").click()
+    seen.page.locator("#overlay").wait_for(state="hidden")
+    assert (seen.dialogs, seen.errors, seen.left_the_machine) == ([], [], [])
+
+
+AT_ONCE = """
+import sys, threading
+from pathlib import Path
+from trace_robot.report.server import Site
+site, statuses = Site(Path(sys.argv[1])), []
+together = threading.Barrier(8)
+def ask(number):
+    together.wait()
+    statuses.append(site.answer(f"/run/demo/iteration/{number % 4}").status)
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert statuses == [200] * 8, statuses
+"""
+
+
+def test_the_first_requests_of_a_server_are_answered_although_they_come_at_once(
+    tmp_path: Path, make_run: MakeRun
+) -> None:
+    make_run(tmp_path, "demo")
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", AT_ONCE, str(tmp_path)], check=True)
+
+
+def test_a_row_that_could_not_be_read_says_so_and_is_read_when_it_is_opened_again(
+    server: Watch, tmp_path: Path, make_run: MakeRun, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path, "demo")
+    seen = look(f"{server.url}run/demo/")
+
+    def broken(*_: Any) -> str:
+        raise ImportError("<b>no</b> lexer")
+
+    row, summary = seen.page.locator("#iteration-2"), seen.page.locator("#iteration-2 > summary")
+    with monkeypatch.context() as patched:
+        patched.setattr("trace_robot.report.server.iteration_html", broken)
+        summary.click()
+        row.get_by_text("This cannot be shown now").wait_for()
+    assert "ImportError: <b>no</b> lexer" in row.inner_text()
+    summary.click()
+    summary.click()
+    row.locator(".code").first.wait_for()
+    assert row.get_by_text("This cannot be shown now").count() == 0
 
 
 # What a person types for a running run.

@@ -334,7 +334,7 @@ def print_summary(
     if videos:
         before, after = folder / BEFORE_VIDEO, folder / f"iterations/{result.best_iteration:03d}/episode.mp4"
         first = before if before.is_file() else videos[0]
-        if result.best_iteration == 0:
+        if result.best_iteration == 0 or not after.is_file():
             table.add_row("video", escape(str(first)))
         else:
             table.add_row("videos", escape(f"{first} (before)"))

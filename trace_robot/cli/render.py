@@ -23,8 +23,10 @@ from trace_robot.cli.runs import find_run, runs_folder, select_iteration
 from trace_robot.errors import RenderError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from trace_robot.bench.stress import StressReport
-    from trace_robot.render.job import Clip
+    from trace_robot.render.job import Clip, VideoInfo
     from trace_robot.store.history import EpisodeInfo, History, IterationInfo, RunInfo
 
 # Tiles of a contact sheet. Of a longer run the first iteration and the latest improvements are drawn.
@@ -102,7 +104,8 @@ def execute_render(options: argparse.Namespace) -> int:
         score = score if score.startswith("return") else f"success {score}"
         summary = f"{counted(len(clips), 'episode')}, {score}, {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
-        out.print(f"{escape(str(path))}: {summary}, drawn by {info.backend}")
+        out.print(f"{escape(str(path))}: {summary}; drawn by {info.backend}")
+        _print_notes(out, info)
     return 0
 
 
@@ -157,10 +160,18 @@ def execute_video(options: argparse.Namespace) -> int:
     if options.json:
         write_json({"file": str(path), "iterations": numbers, "backend": info.backend})
     else:
-        summary = f"iteration {', '.join(map(str, numbers))}, {counted(info.frames, 'frame')}"
+        summary = f"iteration{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers))}"
+        if not sheet:
+            summary += f"; {counted(info.frames, 'frame')}"
         out = console(quiet=options.quiet)
-        out.print(f"{escape(str(path))}: {summary}, drawn by {info.backend}")
+        out.print(f"{escape(str(path))}: {summary}; drawn by {info.backend}")
+        _print_notes(out, info)
     return 0
+
+
+def _print_notes(out: Console, info: VideoInfo) -> None:
+    for note in info.notes:
+        out.print(f"note: {escape(note)}", style="dim")
 
 
 def _output_path(text: str, suffix: str) -> Path:

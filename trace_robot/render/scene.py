@@ -37,6 +37,7 @@ class ReplayScene:
         self._key = ""
         self._seed = 0
         self._position = -1
+        self._resets = 0  # of this environment
 
     def set(self, scene: Scene, states: States) -> None:
         """Set up a recording.
@@ -45,13 +46,10 @@ class ReplayScene:
             scene: its ``replay`` names the environment, its options and the seed.
             states: actions and rewards.
         """
-        from trace_robot.env.registry import make
-
         key = json.dumps([scene.replay["env"], scene.replay["options"]], sort_keys=True)
         # To make an environment is slow, so one serves all clips of its kind.
         if key != self._key:
-            self.close()
-            self._env = make(scene.replay["env"], render_mode="rgb_array", **scene.replay["options"])
+            self._end()
             self._key = key
         self._seed, self._position = int(scene.replay["seed"]), -1
         self.states = states
@@ -59,14 +57,31 @@ class ReplayScene:
     def pose(self, index: int) -> None:
         """Step the environment to its state after ``index`` decisions.
 
-        It is reset first if it is past them.
+        It is reset first if it is past them, and made again if it does something else after an episode before.
 
         Raises:
             RenderError: a reward differs from the recorded one, so that the picture would show another episode.
         """
+        try:
+            self._step_to(index)
+        except RenderError:
+            if self._resets == 1:
+                raise
+            # Not every environment forgets the episode before when it is reset.
+            self._end()
+            self._step_to(index)
+
+    def _step_to(self, index: int) -> None:
+        if self._env is None:
+            from trace_robot.env.registry import make
+
+            env, options = json.loads(self._key)
+            self._env, self._resets = make(env, render_mode="rgb_array", **options), 0
+            self._position = -1
         # An environment cannot be stepped back.
         if self._position < 0 or index < self._position:
             self._env.reset(seed=self._seed)
+            self._resets += 1
             self._position = 0
         while self._position < index:
             self._position += 1
@@ -103,9 +118,13 @@ class ReplayScene:
 
     def close(self) -> None:
         """Close the environment."""
+        self._end()
+        self._key = ""
+
+    def _end(self) -> None:
         if self._env is not None:
             self._env.close()
-            self._env, self._key = None, ""
+            self._env = None
 
 
 def rgb(drawn: Any) -> Array:

@@ -189,7 +189,9 @@ def _lines(source: str) -> tuple[tuple[Span, ...], ...]:
     """Return each line as (kind, text) spans, adjacent tokens of one kind merged."""
     # Imported late: Pygments is only needed for a page.
     from pygments import lex
-    from pygments.lexers import PythonLexer
+
+    # Not from pygments.lexers, which puts another module in its place: of threads that import it at once one fails.
+    from pygments.lexers.python import PythonLexer
 
     lines: list[list[Span]] = [[]]
     # Before lexing, so that line numbers agree with what is displayed.

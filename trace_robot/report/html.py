@@ -208,7 +208,7 @@ class RunRow:
         numbers: scores at the start, of the best, held out, then candidates, time; "" for unknown. With each what
             stands below it: the success of a score that shows the return first, the money.
         started: local time.
-        order: numbers by which rows are sorted, by column, "" for unknown.
+        order: numbers by which rows are sorted, by column, "" for unknown; and what "measure" they are of.
         tags: the user's labels.
         why: the reason for which it ended.
         begun: whether it has a curve.
@@ -239,6 +239,7 @@ def _row(run: RunInfo) -> RunRow:
     order: dict[str, float | str] = dict(zip(("start", "best", "held"), map(_rank, scores), strict=True))
     order |= {"tried": run.candidates, "time": run.seconds, "started": run.started}
     order["money"] = "" if run.money is None else run.money
+    order["measure"] = "return" if run.start is not None and run.start.shows_return else "success"
     started = f"{datetime.datetime.fromtimestamp(run.started).astimezone():%Y-%m-%d %H:%M}"
     address = f"/run/{quote(run.name, safe='')}/"
     return RunRow(

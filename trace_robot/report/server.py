@@ -222,6 +222,9 @@ class Site:
             return _text(HTTPStatus.NOT_FOUND, str(error))
         except TraceRobotError as error:
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        except Exception as error:  # a browser that gets no answer at all shows an empty page
+            reason = f"{type(error).__name__}: {error}"
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, f"this page cannot be made: {reason}")
 
     def take(self, path: str, text: str) -> Answer:
         """Take a sentence for a running run.

@@ -98,10 +98,19 @@
     const number = details.dataset.body;
     delete details.dataset.body;
     const bytes = data.bodies[number] && Uint8Array.from(atob(data.bodies[number]), (letter) => letter.charCodeAt(0));
-    const html = bytes
-      ? await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()
-      : await (await fetch(`iteration/${number}`)).text();
-    details.insertAdjacentHTML("beforeend", html);
+    try {
+      const answer = bytes
+        ? new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")))
+        : await fetch(`iteration/${number}`);
+      if (!answer.ok) throw new Error(await answer.text()); // which is no HTML
+      details.insertAdjacentHTML("beforeend", await answer.text());
+      details.querySelector(".unread")?.remove();
+    } catch (error) {
+      details.dataset.body = number; // for the next time that it is opened
+      const note = details.querySelector(".unread") ?? details.appendChild(document.createElement("p"));
+      note.className = "body problem unread";
+      note.textContent = `This cannot be shown now; close it and open it again. ${error.message}`;
+    }
   }
 
   function reveal() {
