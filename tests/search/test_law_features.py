@@ -115,7 +115,7 @@ def test_an_episode_without_observations_shows_nothing() -> None:
 @pytest.mark.parametrize(("numbers", "actions"), [(348, 17), (59, 9), (39, 30), (5, 200), (1, 161), (105, 8)])
 def test_an_observation_too_long_for_every_structure_gives_sparse_ones(numbers: int, actions: int) -> None:
     sizes = {i: 1.0 + i for i in range(numbers)}
-    found = Features(sizes, (), (), (0,) if numbers > 1 else (), tuple(range(1, numbers)))
+    found = Features(sizes=sizes, still=(0,) if numbers > 1 else (), rest=tuple(range(1, numbers)))
     made = structures(found, actions)
     assert made
     assert all(structure.count <= max(MOST, actions) for structure in made)
@@ -293,7 +293,7 @@ def test_each_structure_builds_the_same_law_in_other_units() -> None:
 def test_low_rank_gains_take_off_the_mean_and_let_every_number_count(numbers: int, actions: int) -> None:
     shown = range(numbers)
     found = Features(
-        dict.fromkeys(shown, 2.0), (), (), (), tuple(shown),
+        sizes=dict.fromkeys(shown, 2.0), rest=tuple(shown),
         means={i: float(i) for i in shown}, spreads={i: 1.0 + i for i in shown},
     )  # fmt: skip
     ranked = [one for one in structures(found, actions) if isinstance(one, LowRank)]
@@ -344,22 +344,6 @@ def tip(angles: Array) -> Array:
     one, both = angles[..., 0], angles.sum(-1)
     x, y = (LINKS[0] * of(one) + LINKS[1] * of(both) for of in (np.cos, np.sin))
     return np.stack([x, y], axis=-1)
-
-
-def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> None:
-    found = Features.of(PLANAR, [probe_features(PLANAR, planar(seed)) for seed in range(8)])
-    (made,) = [one for one in structures(found, 2) if isinstance(one, Synergic) and not one.sparse]
-    assert made.name == "feedback of moments"
-    assert made.count == 2 * (3 + 2), "the goal's moment, those of both joints' axes, and the rates"
-    # The tip seen from the base is the goal and the error; seen from the elbow, less the first link.
-    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * np.array(made.scales)
-    law = LawRunner(made.build(gains.ravel()), PLANAR)
-    for row in planar(9)[::7]:
-        angles, error = np.arctan2(row[2:4], row[:2]), row[8:]
-        jacobian = np.stack(
-            [(tip(angles + step) - tip(angles - step)) / 2e-6 for step in np.eye(2) * 1e-6], axis=1
-        )
-        np.testing.assert_allclose(law(row), jacobian.T @ error, atol=1e-3)
 
 
 def arm(seed: int, *, angles: bool = True, third: float = 0.0) -> Array:

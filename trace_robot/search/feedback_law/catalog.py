@@ -68,7 +68,6 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
     every: list[AnyStructure] = [
         *_of_errors(features, actions),
         *_in_body_frame(features, actions),
-        *_of_moments(features, actions),
         *_of_chains(features, actions),
         *_of_places(features, actions),
     ]
@@ -161,42 +160,11 @@ def _in_body_frame(features: Features, actions: int) -> list[AnyStructure]:
     return made
 
 
-def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
-    """Return feedback of the moments of planar vectors, for each vector that moves.
-
-    A revolute joint at o moves a point at p, which is e from its goal, by the moment of p - o and e: the transposed
-    Jacobian times the error (Takegaki and Arimoto, Journal of Dynamic Systems, Measurement, and Control, 1981). p - o
-    is a sum of vectors that are seen: of places, and of cosines and sines of the links' angles.
-    """
-    seen = [part for part in features.parts if len(part) == 2 and not {*part} & {*features.rates}]
-    seen = [part for part in seen if not {*part} & {i for pair in features.pairs for i in pair}]
-    arms = [*seen, *features.pairs]
-    errors = [part for part in seen if {*part} <= {*features.rest}]
-    made: list[AnyStructure] = []
-    for number, error in enumerate(errors, start=1):
-        others = [arm for arm in arms if arm != error]
-        # A moment needs a joint, whose rate damps it.
-        if not others or not features.pairs or not features.rates:
-            continue
-        which = f", vector {number}" if len(errors) > 1 else ""
-        numbers = tuple(dict.fromkeys([*(i for arm in others for i in arm), *error, *features.rates]))
-        at, sizes = numbers.index, features.sizes
-        x, y = error
-        moments = tuple(Sum(((at(a), at(y)), (at(b), at(x))), (1.0, -1.0)) for a, b in others)
-        scales = [max(sizes[a], sizes[b]) * max(sizes[x], sizes[y]) for a, b in others]
-        terms = (*((len(numbers) + k,) for k in range(len(moments))), *((at(i),) for i in features.rates))
-        scales += [sizes[i] for i in features.rates]
-        quantities = tuple(Quantity("number", i) for i in numbers)
-        made.append(
-            Synergic(f"feedback of moments{which}", quantities, moments, terms, tuple(scales), actions)
-        )
-    return made
-
-
 def _of_chains(features: Features, actions: int) -> list[AnyStructure]:
     """Return feedback of a vector that is to become 0, through a chain of joints.
 
-    That is the transposed Jacobian times the vector (Takegaki and Arimoto, as above). Probes have shown the links.
+    That is the transposed Jacobian times the vector (Takegaki and Arimoto, Journal of Dynamic Systems, Measurement, and
+    Control, 1981). Probes have shown the links.
     """
     made: list[AnyStructure] = []
     rates = features.rates[:MOST_RATES]

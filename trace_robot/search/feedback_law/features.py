@@ -96,7 +96,7 @@ def _times(total: Sequence[tuple[float, Product]], factor: float, place: int) ->
     return [(factor * weight, (*product, place)) for weight, product in total]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What several probe episodes show, by indices of the flat observation.
 
@@ -111,10 +111,10 @@ class Features:
     """
 
     sizes: Mapping[int, float]
-    pairs: tuple[tuple[int, int], ...]
-    rates: tuple[int, ...]
-    still: tuple[int, ...]
-    rest: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+    rates: tuple[int, ...] = ()
+    still: tuple[int, ...] = ()
+    rest: tuple[int, ...] = ()
     unrated: tuple[int, ...] = ()
     means: Mapping[int, float] = field(default_factory=dict)
     spreads: Mapping[int, float] = field(default_factory=dict)
@@ -226,21 +226,21 @@ class Features:
         chains = _chains(episodes, turning(spec, pairs, moves))
         sources = {j: tuple(sorted(known[j])) for j in rates}
         return cls(
-            sizes,
-            pairs,
-            rates,
-            still,
-            rest,
-            unrated,
-            means,
-            spreads,
-            steps,
-            apart,
-            errors,
-            parts,
-            angles,
-            chains,
-            sources,
+            sizes=sizes,
+            pairs=pairs,
+            rates=rates,
+            still=still,
+            rest=rest,
+            unrated=unrated,
+            means=means,
+            spreads=spreads,
+            steps=steps,
+            apart=apart,
+            errors=errors,
+            parts=parts,
+            angles=angles,
+            chains=chains,
+            rated=sources,
         )
 
 
