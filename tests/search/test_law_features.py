@@ -404,3 +404,31 @@ def test_a_vector_that_something_else_moves_as_well_is_no_end_of_a_chain() -> No
     spec = arm_spec(True)
     episodes = [probe_features(spec, arm(seed, third=0.05)) for seed in range(4)]
     assert Features.of(spec, episodes).chains == ()
+
+
+@pytest.mark.parametrize(("unit", "axes"), [("rad", 2), ("rad", 3), ("", 2)])
+def test_a_tip_and_a_goal_seen_apart_are_an_error_through_a_chain_that_spins(unit: str, axes: int) -> None:
+    fields = [("joints", 2, unit), ("rates", 2, ""), ("goal", axes, "m"), ("tip", axes, "m")]
+    observation, at = [], 0
+    for name, size, of in fields:
+        observation.append(Field(name, at, at := at + size, of))
+    spec = replace(
+        SPEC, observation=tuple(observation), observation_size=at, action=(Field("torques", 0, 2),)
+    )
+
+    def episode(seed: int) -> Array:
+        random = np.random.default_rng(seed)
+        rates = np.cumsum(random.standard_normal((200, 2)), axis=0)
+        joints = np.cumsum(rates, axis=0) * 0.1  # about a radian a decision
+        goal = np.tile(random.uniform(-0.3, 0.3, 2), (200, 1))
+        flat = ((0, 0), (0, axes - 2))
+        return np.hstack([joints, rates, np.pad(goal, flat), np.pad(tip(joints), flat)])
+
+    found = Features.of(spec, [probe_features(spec, episode(seed)) for seed in range(8)])
+    chain = found.chains[0]
+    assert (chain.vector, chain.goal) == ((4 + axes, 5 + axes), (4, 5))
+    assert np.allclose(chain.links, [(LINKS[0], 0.0), (LINKS[1], 0.0)], atol=1e-3)
+    laws = [one for one in structures(found, 2) if "through a chain, vector 1" in one.name]
+    gains = laws[0].drawn(np.random.default_rng(0), 100).reshape(100, 2, 4)[::2]
+    assert (gains[:, [0, 1], [0, 1]] > 0).all(), "each joint is pulled"
+    assert (gains[:, [0, 1], [2, 3]] < 0).all(), "and damped by its rate"

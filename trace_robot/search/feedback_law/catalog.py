@@ -167,19 +167,27 @@ def _of_chains(features: Features, actions: int) -> list[AnyStructure]:
     Control, 1981). Probes have shown the links.
     """
     made: list[AnyStructure] = []
-    rates = features.rates[:MOST_RATES]
     for number, chain in enumerate(features.chains, start=1):
         quantities, pulls = chain.pulls()
-        reach = max(features.sizes[i] for i in chain.vector)
-        scales = [reach * sum(map(abs, sum(chain.links[k:], ()))) for k in range(len(pulls))]
+        rates = [
+            j for joint in chain.joints for j in features.rates if {*joint} & {*features.rated.get(j, ())}
+        ]
+        rates = [*dict.fromkeys((*rates, *features.rates))][:MOST_RATES]
+        sizes = [features.sizes[i] for i in chain.vector]
+        if chain.goal:
+            apart = features.apart
+            sizes = [
+                apart.get(pair, apart.get(pair[::-1], 1.0))
+                for pair in zip(chain.vector, chain.goal, strict=True)
+            ]
+        scales = [max(sizes) * sum(map(abs, sum(chain.links[k:], ()))) for k in range(len(pulls))]
         scales += [features.sizes[i] for i in rates]
         numbers = tuple(Quantity("number", i) for i in rates)
         products = [(len(quantities) + len(rates) + k,) for k in range(len(pulls))]
         products += [(len(quantities) + k,) for k in range(len(rates))]
         name = "feedback of an error through a chain" + f", vector {number}" * (len(features.chains) > 1)
-        made.append(
-            Synergic(name, quantities + numbers, pulls, tuple(products), tuple(scales), actions, sparse=True)
-        )
+        terms, sums = tuple(products), tuple(scales)
+        made.append(Synergic(name, quantities + numbers, pulls, terms, sums, actions, True, len(pulls)))
     return made
 
 

@@ -1,10 +1,11 @@
-"""Evaluation of laws: scores, episodes to ask for, and finalists."""
+"""Evaluation of laws: scores, episodes to ask for, finalists, and probes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,18 @@ from trace_robot.search.base import Steps
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     PROBE,
+    Feedback,
     FeedbackLaw,
+    Quantity,
+    Sum,
     parts,
     perturbed,
+    rounded,
     size,
     without_terms,
 )
 from trace_robot.search.feedback_law.structures import AnyStructure
-from trace_robot.spec import Array
+from trace_robot.spec import Array, TaskSpec
 
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
@@ -34,6 +39,9 @@ PERTURBED = 16  # conditions that each of them runs on
 Value = tuple[float, float]  # of a law, larger is better
 WORST: Value = (-math.inf, -math.inf)
 LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_", "link_")
+CONSTANT = 6  # probes that push one way all the time
+RANDOM = 18  # probes with numbers of all sizes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -336,3 +344,34 @@ class LawFinalists:
             [finalist.law], self.some(CONFIRM), "on conditions to confirm on"
         )
         return judge.solves(finalist.score + score, MARGIN) and judge.solves(score, 0.0)
+
+
+def probing_laws(spec: TaskSpec, random: np.random.Generator) -> list[FeedbackLaw]:
+    """Return laws that push one way or at random.
+
+    Args:
+        spec: the environment.
+        random: draws the latter.
+    """
+    shown = [i for field in spec.observation for i in range(field.start, field.stop)]
+    quantities = tuple(Quantity("number", i) for i in shown)
+    products = tuple((k,) for k in range(len(shown)))
+    actions = spec.action_size
+    signs = list(product((-1.0, 1.0), repeat=min(actions, 3)))[:CONSTANT]
+    laws = [
+        FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(actions))))
+        for row in signs
+    ]
+    for _ in range(RANDOM):
+        sizes = 10.0 ** random.uniform(-1, 1, len(shown))
+        weights = random.standard_normal((actions, len(shown))) * sizes
+        controls = tuple(Sum(products, tuple(map(rounded, row))) for row in weights)
+        laws.append(FeedbackLaw(quantities, Feedback(controls)))
+    return laws
+
+
+def notes_of(details: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return the numbers of each probe episode, without NaN for those it lacks."""
+    names = [name for name in details if name.startswith(NOTES)]
+    episodes = len(details["reward"])
+    return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]

@@ -13,11 +13,18 @@ from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
 from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
 from trace_robot.search.feedback_law.catalog import left_out, structures
-from trace_robot.search.feedback_law.evaluation import LawEvaluation, LawFinalist, LawFinalists, Value
-from trace_robot.search.feedback_law.features import Features, notes_of, probing_laws
+from trace_robot.search.feedback_law.evaluation import (
+    LawEvaluation,
+    LawFinalist,
+    LawFinalists,
+    Value,
+    notes_of,
+    probing_laws,
+)
+from trace_robot.search.feedback_law.features import Features
 from trace_robot.search.feedback_law.law import DECISIONS
 from trace_robot.search.feedback_law.restarts import CmaRestart, generation
-from trace_robot.search.feedback_law.structures import AnyStructure
+from trace_robot.search.feedback_law.structures import AnyStructure, Synergic
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -118,12 +125,13 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         every = structures(features, self.spec.action_size)
         self.left_out = left_out(features, self.spec.action_size)
         restarts = []
-        # The sparse ones alone at first: they cost little, and where one of them solves the task all else is spared.
-        for sparse in (True, False):
+        # Chains alone at first, then all that is sparse: they cost little, and where one solves the task all else is
+        # spared.
+        for tier, sparse in (("chain", True), ("sparse", True), ("dense", False)):
             begun = [
                 restart
                 for structure in every
-                if structure.sparse == sparse and not structure.plainer
+                if self._tier(structure) == tier and not structure.plainer
                 for restart in (
                     CmaRestart(structure, self._seed(), structure.plain_start),
                     CmaRestart(structure, self._seed()),
@@ -148,6 +156,11 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             every = yield from self._remeasured(features)
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
             restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
+
+    def _tier(self, structure: AnyStructure) -> str:
+        if isinstance(structure, Synergic) and structure.joints:
+            return "chain"
+        return "sparse" if structure.sparse else "dense"
 
     def _going_on(self, restarts: list[CmaRestart]) -> Steps[list[CmaRestart]]:
         """Run the sparse restarts on while their best succeeds more often each time.
