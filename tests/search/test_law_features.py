@@ -432,3 +432,24 @@ def test_a_tip_and_a_goal_seen_apart_are_an_error_through_a_chain_that_spins(uni
     gains = laws[0].drawn(np.random.default_rng(0), 100).reshape(100, 2, 4)[::2]
     assert (gains[:, [0, 1], [0, 1]] > 0).all(), "each joint is pulled"
     assert (gains[:, [0, 1], [2, 3]] < 0).all(), "and damped by its rate"
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+def test_odd_feedback_gives_the_opposite_control_in_a_mirror(order: tuple[int, int]) -> None:
+    spec = replace(SPEC, observation=(Field("rates", 0, 2), Field("angle", 2, 4), Field("place", 4, 5)))
+    cosine, sine = order
+
+    def episode(seed: int) -> Array:
+        rows = track(seed)
+        return np.stack([rows[:, 0], rows[:, 6], *rows[:, [cosine, sine]].T, rows[:, 4]], axis=1)
+
+    found = Features.of(spec, [probe_features(spec, episode(seed)) for seed in range(8)])
+    odd = [one for one in structures(found, 2) if one.name.startswith("odd")]
+    assert [bool(one.switch) for one in odd] == [False, False, True]
+    mirror = np.array([-1.0, -1.0, 1.0, -1.0, -1.0])[[0, 1, cosine, sine, 4]]
+    for one in odd:
+        law = one.build(np.random.default_rng(1).standard_normal(one.count) * 0.1)
+        for row in episode(9)[::7]:
+            once, again = LawRunner(law, spec)(row), LawRunner(law, spec)(row * mirror)
+            np.testing.assert_allclose(again, -once, atol=1e-6)
+            assert np.abs(once).max() > 0.0

@@ -20,6 +20,7 @@ from trace_robot.search.feedback_law.structures import (
 )
 
 LINEAR = "linear feedback"
+MIRRORED, SWINGING = "odd feedback", "odd feedback that swings"
 SWITCHED = ", another near"
 RANKS = (1, 2, 4)
 HEADINGS = 2  # angles that an error is turned by, at most: each is a structure more
@@ -70,6 +71,7 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
         *_in_body_frame(features, actions),
         *_of_chains(features, actions),
         *_of_places(features, actions),
+        *_mirrored(features, actions),
     ]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
@@ -209,6 +211,29 @@ def _of_places(features: Features, actions: int) -> list[AnyStructure]:
                 plain = table.structure(f"{name}, an axis each", actions, (), own=own)
                 made.append(replace(plain, sparse=True))
     return made
+
+
+def _mirrored(features: Features, actions: int) -> list[AnyStructure]:
+    """Return feedback that is odd: what is seen in a mirror gets the opposite control.
+
+    So cosines and constants are no control by themselves, but factors of a rate: energy that is lacking, or a pivot
+    that pushes one way above and the other below (Astrom and Furuta, Automatica 36, 2000).
+    """
+    if not features.pairs or features.still or features.errors:
+        return []
+    table, cosines = _Table(features), [i for pair in features.pairs for i in pair if i not in features.sines]
+    odd = table.single([i for i in features.numbers if i not in cosines])
+    swings = []
+    for rate, numbers in features.rated.items():
+        (fast,) = table.single([rate])
+        for cosine in table.single([i for i in numbers if i in cosines]):
+            swings += [fast + cosine, fast * 3, fast + cosine * 2, fast * 3 + cosine]
+    even = ((), *table.single(cosines), *(fast * 2 for fast in table.single(features.rates)))
+    made = [table.structure(MIRRORED, actions, odd)]
+    if swings:
+        made.append(table.structure(SWINGING, actions, (*odd, *swings)))
+        made.append(table.structure(f"{SWINGING}{SWITCHED}", actions, (*odd, *swings), (), odd, even))
+    return [replace(structure, sparse=True) for structure in made]
 
 
 def _of_changes(features: Features, actions: int) -> Structure:

@@ -101,7 +101,8 @@ class Features:
     errors: pairs of comparable parts that are places, of which one moves, and do not change alike; then parts of
     several numbers that may be errors themselves, each with (). parts: of the observation.
     angles: numbers in rad that may be a heading: they move, far, and are no rates. chains: vectors that joints move.
-    rated: for each rate the numbers of which it is one.
+    rated: for each rate the numbers of which it is one. sines: of each pair the number that is 0 where its angle is,
+    if a rate grows with the angle.
     """
 
     sizes: Mapping[int, float]
@@ -119,6 +120,7 @@ class Features:
     angles: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
     rated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    sines: tuple[int, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -235,6 +237,7 @@ class Features:
             angles=angles,
             chains=chains,
             rated=sources,
+            sines=tuple(_sine(episodes, pair) for pair in pairs),
         )
 
 
@@ -251,9 +254,11 @@ def joint_sets(
     """
     parts = [[i for i in range(part.start, part.stop) if i in moving] for part in spec.observation]
     units = [part.unit for part in spec.observation]
-    plain = [i for part, unit in zip(parts, units, strict=True) if unit == "rad" for i in part]
-    if plain or [*pairs]:
-        return [([(i,) for i in plain] or [*pairs])[:LINKS]]
+    plain: list[tuple[int, ...]] = [
+        (i,) for part, unit in zip(parts, units, strict=True) if unit == "rad" for i in part
+    ]
+    if found := plain or list[tuple[int, ...]](pairs):
+        return [found[:LINKS]]
     return [
         [(i,) for i in part]
         for part, unit in zip(parts, units, strict=True)
@@ -320,6 +325,18 @@ def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> boo
     i, j = pair
     moving = [episode for episode in episodes if episode.get(f"moves_{i}") and episode.get(f"moves_{j}")]
     return len(moving) > 0 and all(episode.get(f"circle_{i}_{j}") for episode in moving)
+
+
+def _sine(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> int:
+    """Return the second number of a pair, or the first where rates fall by the angle that begins at it."""
+    ending = "_{}_{}".format(*pair)
+    slopes = [
+        slope
+        for episode in episodes
+        for name, slope in episode.items()
+        if name.startswith("rate_") and name.endswith(ending)
+    ]
+    return pair[0] if slopes and np.median(slopes) < 0.0 else pair[1]
 
 
 def disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

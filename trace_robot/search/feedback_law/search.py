@@ -131,14 +131,14 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             begun = [
                 restart
                 for structure in every
-                if self._tier(structure) == tier and not structure.plainer
+                if self._tier(structure) == tier and (structure.sparse or not structure.plainer)
                 for restart in (
                     CmaRestart(structure, self._seed(), structure.plain_start),
                     CmaRestart(structure, self._seed()),
                 )
             ]
-            for restart in begun if self.evaluation.is_long and not sparse else ():
-                restart.spread = SPREAD
+            for restart in begun if self.evaluation.is_long else ():
+                restart.spread = 0.0 if restart.structure.plain_start is None else SPREAD
             if begun:
                 begun = yield from self._rung(begun, 1, 0)
             if begun and sparse and self.solution is None:
@@ -312,7 +312,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         best = {finalist.name: finalist for finalist in reversed(self.finalists.ranked)}
         restarts = []
         for structure in every:
-            plainer = best.get(structure.plainer) if structure.switch else None
+            plainer = best.get(structure.plainer) if structure.switch and not structure.sparse else None
             if plainer is None or plainer.structure is None or plainer.vector is None:
                 continue
             known = structure.vector_of(plainer.structure, plainer.vector)
