@@ -115,7 +115,7 @@ def test_an_episode_without_observations_shows_nothing() -> None:
 @pytest.mark.parametrize(("numbers", "actions"), [(348, 17), (59, 9), (39, 30), (5, 200), (1, 161), (105, 8)])
 def test_an_observation_too_long_for_every_structure_gives_sparse_ones(numbers: int, actions: int) -> None:
     sizes = {i: 1.0 + i for i in range(numbers)}
-    found = Features(sizes, (), (), (0,) if numbers > 1 else (), tuple(range(1, numbers)))
+    found = Features(sizes=sizes, still=(0,) if numbers > 1 else (), rest=tuple(range(1, numbers)))
     made = structures(found, actions)
     assert made
     assert all(structure.count <= max(MOST, actions) for structure in made)
@@ -293,7 +293,7 @@ def test_each_structure_builds_the_same_law_in_other_units() -> None:
 def test_low_rank_gains_take_off_the_mean_and_let_every_number_count(numbers: int, actions: int) -> None:
     shown = range(numbers)
     found = Features(
-        dict.fromkeys(shown, 2.0), (), (), (), tuple(shown),
+        sizes=dict.fromkeys(shown, 2.0), rest=tuple(shown),
         means={i: float(i) for i in shown}, spreads={i: 1.0 + i for i in shown},
     )  # fmt: skip
     ranked = [one for one in structures(found, actions) if isinstance(one, LowRank)]
@@ -344,22 +344,6 @@ def tip(angles: Array) -> Array:
     one, both = angles[..., 0], angles.sum(-1)
     x, y = (LINKS[0] * of(one) + LINKS[1] * of(both) for of in (np.cos, np.sin))
     return np.stack([x, y], axis=-1)
-
-
-def test_moments_hold_the_transposed_jacobian_of_an_arm_times_its_error() -> None:
-    found = Features.of(PLANAR, [probe_features(PLANAR, planar(seed)) for seed in range(8)])
-    (made,) = [one for one in structures(found, 2) if isinstance(one, Synergic) and not one.sparse]
-    assert made.name == "feedback of moments"
-    assert made.count == 2 * (3 + 2), "the goal's moment, those of both joints' axes, and the rates"
-    # The tip seen from the base is the goal and the error; seen from the elbow, less the first link.
-    gains = np.array([[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, -LINKS[0], 0.0, 0.0, 0.0]]) * np.array(made.scales)
-    law = LawRunner(made.build(gains.ravel()), PLANAR)
-    for row in planar(9)[::7]:
-        angles, error = np.arctan2(row[2:4], row[:2]), row[8:]
-        jacobian = np.stack(
-            [(tip(angles + step) - tip(angles - step)) / 2e-6 for step in np.eye(2) * 1e-6], axis=1
-        )
-        np.testing.assert_allclose(law(row), jacobian.T @ error, atol=1e-3)
 
 
 def arm(seed: int, *, angles: bool = True, third: float = 0.0) -> Array:
@@ -420,3 +404,52 @@ def test_a_vector_that_something_else_moves_as_well_is_no_end_of_a_chain() -> No
     spec = arm_spec(True)
     episodes = [probe_features(spec, arm(seed, third=0.05)) for seed in range(4)]
     assert Features.of(spec, episodes).chains == ()
+
+
+@pytest.mark.parametrize(("unit", "axes"), [("rad", 2), ("rad", 3), ("", 2)])
+def test_a_tip_and_a_goal_seen_apart_are_an_error_through_a_chain_that_spins(unit: str, axes: int) -> None:
+    fields = [("joints", 2, unit), ("rates", 2, ""), ("goal", axes, "m"), ("tip", axes, "m")]
+    observation, at = [], 0
+    for name, size, of in fields:
+        observation.append(Field(name, at, at := at + size, of))
+    spec = replace(
+        SPEC, observation=tuple(observation), observation_size=at, action=(Field("torques", 0, 2),)
+    )
+
+    def episode(seed: int) -> Array:
+        random = np.random.default_rng(seed)
+        rates = np.cumsum(random.standard_normal((200, 2)), axis=0)
+        joints = np.cumsum(rates, axis=0) * 0.1  # about a radian a decision
+        goal = np.tile(random.uniform(-0.3, 0.3, 2), (200, 1))
+        flat = ((0, 0), (0, axes - 2))
+        return np.hstack([joints, rates, np.pad(goal, flat), np.pad(tip(joints), flat)])
+
+    found = Features.of(spec, [probe_features(spec, episode(seed)) for seed in range(8)])
+    chain = found.chains[0]
+    assert (chain.vector, chain.goal) == ((4 + axes, 5 + axes), (4, 5))
+    assert np.allclose(chain.links, [(LINKS[0], 0.0), (LINKS[1], 0.0)], atol=1e-3)
+    laws = [one for one in structures(found, 2) if "through a chain, vector 1" in one.name]
+    gains = laws[0].drawn(np.random.default_rng(0), 100).reshape(100, 2, 4)[::2]
+    assert (gains[:, [0, 1], [0, 1]] > 0).all(), "each joint is pulled"
+    assert (gains[:, [0, 1], [2, 3]] < 0).all(), "and damped by its rate"
+
+
+@pytest.mark.parametrize("order", [(2, 3), (3, 2)])
+def test_odd_feedback_gives_the_opposite_control_in_a_mirror(order: tuple[int, int]) -> None:
+    spec = replace(SPEC, observation=(Field("rates", 0, 2), Field("angle", 2, 4), Field("place", 4, 5)))
+    cosine, sine = order
+
+    def episode(seed: int) -> Array:
+        rows = track(seed)
+        return np.stack([rows[:, 0], rows[:, 6], *rows[:, [cosine, sine]].T, rows[:, 4]], axis=1)
+
+    found = Features.of(spec, [probe_features(spec, episode(seed)) for seed in range(8)])
+    odd = [one for one in structures(found, 2) if one.name.startswith("odd")]
+    assert [bool(one.switch) for one in odd] == [False, False, True]
+    mirror = np.array([-1.0, -1.0, 1.0, -1.0, -1.0])[[0, 1, cosine, sine, 4]]
+    for one in odd:
+        law = one.build(np.random.default_rng(1).standard_normal(one.count) * 0.1)
+        for row in episode(9)[::7]:
+            once, again = LawRunner(law, spec)(row), LawRunner(law, spec)(row * mirror)
+            np.testing.assert_allclose(again, -once, atol=1e-6)
+            assert np.abs(once).max() > 0.0

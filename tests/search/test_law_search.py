@@ -15,11 +15,12 @@ import pytest
 import trace_robot.search.feedback_law
 from trace_robot.errors import OrderError, PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import POOL, Judge, LawScore
+from trace_robot.search.base import POOL
 from trace_robot.search.feedback_law import FeedbackLaw, Quantity
 from trace_robot.search.feedback_law.catalog import structures
-from trace_robot.search.feedback_law.evaluation import CmaRestart, LawEvaluation
+from trace_robot.search.feedback_law.evaluation import Judge, LawEvaluation, LawScore
 from trace_robot.search.feedback_law.features import Features
+from trace_robot.search.feedback_law.restarts import CmaRestart
 from trace_robot.search.feedback_law.search import LARGEST, FeedbackLawSearch
 from trace_robot.search.feedback_law.structures import Structure
 from trace_robot.spec import Field
@@ -116,7 +117,7 @@ def test_the_best_that_was_seen_is_not_a_law_that_failed_at_once(mass: Any) -> N
 
 
 def test_a_vector_in_other_units_or_of_a_richer_structure_builds_the_same_law() -> None:
-    features = Features({0: 1.0, 1: 2.0, 2: 4.0}, pairs=(), rates=(2,), still=(), rest=(0, 1))
+    features = Features(sizes={0: 1.0, 1: 2.0, 2: 4.0}, rates=(2,), rest=(0, 1))
     finer = replace(features, sizes={0: 0.5, 1: 0.1, 2: 8.0})
     (plain, *_), found = (
         structures(features, 2),

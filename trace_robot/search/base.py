@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
-
-import numpy as np
 
 from trace_robot.errors import OrderError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.spec import Array, TaskSpec
+from trace_robot.spec import TaskSpec
 
 Result_co = TypeVar("Result_co", covariant=True)
 Champion = TypeVar("Champion")
@@ -20,78 +18,6 @@ Champion = TypeVar("Champion")
 POOL = 256  # training conditions that a race divides by purpose
 # A part of a search: yields candidates, is sent one outcome for each in their order, returns a result.
 Steps = Generator[list[Candidate], Sequence[Outcome], Result_co]
-
-
-Value = tuple[float, float]  # of a law, larger is better
-WORST: Value = (-math.inf, -math.inf)
-LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LawScore:
-    """What a law did: one return and one success a condition.
-
-    faulty: whether an episode of it ended with an error, as when numbers grow without bounds. details: of the
-    outcome, with the numbers of a probe.
-    """
-
-    returns: Array
-    successes: Array
-    faulty: bool = False
-    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    def __add__(self, other: LawScore) -> LawScore:
-        returns = np.concatenate((self.returns, other.returns))
-        successes = np.concatenate((self.successes, other.successes))
-        return LawScore(returns, successes, self.faulty or other.faulty)
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Decides which score is better, and which is good enough.
-
-    threshold: the return that counts as success; where there is one, the mean return decides. Without one the
-    share of successes does, and the mean return between equals.
-    """
-
-    threshold: float | None = None
-
-    def value(self, score: LawScore) -> Value:
-        """Return what laws are ranked by, larger is better, a faulty law is worst."""
-        if score.faulty:
-            return WORST
-        mean = float(score.returns.mean())
-        return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
-
-    def solves(self, score: LawScore, margin: float) -> bool:
-        """Return whether a score solves the task.
-
-        Args:
-            score: of some conditions.
-            margin: standard errors by which the mean return must be above the threshold; without a threshold
-                every episode must have succeeded.
-        """
-        if score.faulty or self.threshold is None:
-            return not score.faulty and bool(score.successes.all())
-        error = float(score.returns.std()) / math.sqrt(len(score.returns))
-        return float(score.returns.mean()) - margin * error >= self.threshold
-
-    def is_acceptable_loss(self, score: LawScore, original: LawScore) -> bool:
-        """Return whether a simplified law is good enough to replace the original.
-
-        It must solve the task, succeed as often, and keep at least LEAD of the original's margin over the return
-        threshold, if there is one.
-
-        Args:
-            score: of the simplified law.
-            original: of the law that it was made from, on the same conditions.
-        """
-        if not self.solves(score, 1.0) or score.successes.mean() < original.successes.mean():
-            return False
-        if self.threshold is None:
-            return True
-        lead = float(original.returns.mean()) - self.threshold
-        return float(score.returns.mean()) >= self.threshold + LEAD * lead
 
 
 @dataclass(slots=True)

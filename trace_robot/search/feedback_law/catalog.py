@@ -20,6 +20,7 @@ from trace_robot.search.feedback_law.structures import (
 )
 
 LINEAR = "linear feedback"
+MIRRORED, SWINGING = "odd feedback", "odd feedback that swings"
 SWITCHED = ", another near"
 RANKS = (1, 2, 4)
 HEADINGS = 2  # angles that an error is turned by, at most: each is a structure more
@@ -68,9 +69,9 @@ def _every(features: Features, actions: int) -> list[AnyStructure]:
     every: list[AnyStructure] = [
         *_of_errors(features, actions),
         *_in_body_frame(features, actions),
-        *_of_moments(features, actions),
         *_of_chains(features, actions),
         *_of_places(features, actions),
+        *_mirrored(features, actions),
     ]
     every.append(table.structure(LINEAR, actions, ((), *raw)))
     if features.pairs:
@@ -161,57 +162,34 @@ def _in_body_frame(features: Features, actions: int) -> list[AnyStructure]:
     return made
 
 
-def _of_moments(features: Features, actions: int) -> list[AnyStructure]:
-    """Return feedback of the moments of planar vectors, for each vector that moves.
-
-    A revolute joint at o moves a point at p, which is e from its goal, by the moment of p - o and e: the transposed
-    Jacobian times the error (Takegaki and Arimoto, Journal of Dynamic Systems, Measurement, and Control, 1981). p - o
-    is a sum of vectors that are seen: of places, and of cosines and sines of the links' angles.
-    """
-    seen = [part for part in features.parts if len(part) == 2 and not {*part} & {*features.rates}]
-    seen = [part for part in seen if not {*part} & {i for pair in features.pairs for i in pair}]
-    arms = [*seen, *features.pairs]
-    errors = [part for part in seen if {*part} <= {*features.rest}]
-    made: list[AnyStructure] = []
-    for number, error in enumerate(errors, start=1):
-        others = [arm for arm in arms if arm != error]
-        # A moment needs a joint, whose rate damps it.
-        if not others or not features.pairs or not features.rates:
-            continue
-        which = f", vector {number}" if len(errors) > 1 else ""
-        numbers = tuple(dict.fromkeys([*(i for arm in others for i in arm), *error, *features.rates]))
-        at, sizes = numbers.index, features.sizes
-        x, y = error
-        moments = tuple(Sum(((at(a), at(y)), (at(b), at(x))), (1.0, -1.0)) for a, b in others)
-        scales = [max(sizes[a], sizes[b]) * max(sizes[x], sizes[y]) for a, b in others]
-        terms = (*((len(numbers) + k,) for k in range(len(moments))), *((at(i),) for i in features.rates))
-        scales += [sizes[i] for i in features.rates]
-        quantities = tuple(Quantity("number", i) for i in numbers)
-        made.append(
-            Synergic(f"feedback of moments{which}", quantities, moments, terms, tuple(scales), actions)
-        )
-    return made
-
-
 def _of_chains(features: Features, actions: int) -> list[AnyStructure]:
     """Return feedback of a vector that is to become 0, through a chain of joints.
 
-    That is the transposed Jacobian times the vector (Takegaki and Arimoto, as above). Probes have shown the links.
+    That is the transposed Jacobian times the vector (Takegaki and Arimoto, Journal of Dynamic Systems, Measurement, and
+    Control, 1981). Probes have shown the links.
     """
     made: list[AnyStructure] = []
-    rates = features.rates[:MOST_RATES]
     for number, chain in enumerate(features.chains, start=1):
         quantities, pulls = chain.pulls()
-        reach = max(features.sizes[i] for i in chain.vector)
-        scales = [reach * sum(map(abs, sum(chain.links[k:], ()))) for k in range(len(pulls))]
+        rates = [
+            j for joint in chain.joints for j in features.rates if {*joint} & {*features.rated.get(j, ())}
+        ]
+        rates = [*dict.fromkeys((*rates, *features.rates))][:MOST_RATES]
+        sizes = [features.sizes[i] for i in chain.vector]
+        if chain.goal:
+            apart = features.apart
+            sizes = [
+                apart.get(pair, apart.get(pair[::-1], 1.0))
+                for pair in zip(chain.vector, chain.goal, strict=True)
+            ]
+        scales = [max(sizes) * sum(map(abs, sum(chain.links[k:], ()))) for k in range(len(pulls))]
         scales += [features.sizes[i] for i in rates]
         numbers = tuple(Quantity("number", i) for i in rates)
         products = [(len(quantities) + len(rates) + k,) for k in range(len(pulls))]
         products += [(len(quantities) + k,) for k in range(len(rates))]
         name = "feedback of an error through a chain" + f", vector {number}" * (len(features.chains) > 1)
-        made.append(
-            Synergic(name, quantities + numbers, pulls, tuple(products), tuple(scales), actions, sparse=True)
-        )
+        terms, sums = tuple(products), tuple(scales)
+        made.append(Synergic(name, quantities + numbers, pulls, terms, sums, actions, True, len(pulls)))
     return made
 
 
@@ -233,6 +211,29 @@ def _of_places(features: Features, actions: int) -> list[AnyStructure]:
                 plain = table.structure(f"{name}, an axis each", actions, (), own=own)
                 made.append(replace(plain, sparse=True))
     return made
+
+
+def _mirrored(features: Features, actions: int) -> list[AnyStructure]:
+    """Return feedback that is odd: what is seen in a mirror gets the opposite control.
+
+    So cosines and constants are no control by themselves, but factors of a rate: energy that is lacking, or a pivot
+    that pushes one way above and the other below (Astrom and Furuta, Automatica 36, 2000).
+    """
+    if not features.pairs or features.still or features.errors:
+        return []
+    table, cosines = _Table(features), [i for pair in features.pairs for i in pair if i not in features.sines]
+    odd = table.single([i for i in features.numbers if i not in cosines])
+    swings = []
+    for rate, numbers in features.rated.items():
+        (fast,) = table.single([rate])
+        for cosine in table.single([i for i in numbers if i in cosines]):
+            swings += [fast + cosine, fast * 3, fast + cosine * 2, fast * 3 + cosine]
+    even = ((), *table.single(cosines), *(fast * 2 for fast in table.single(features.rates)))
+    made = [table.structure(MIRRORED, actions, odd)]
+    if swings:
+        made.append(table.structure(SWINGING, actions, (*odd, *swings)))
+        made.append(table.structure(f"{SWINGING}{SWITCHED}", actions, (*odd, *swings), (), odd, even))
+    return [replace(structure, sparse=True) for structure in made]
 
 
 def _of_changes(features: Features, actions: int) -> Structure:

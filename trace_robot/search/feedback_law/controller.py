@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from trace_robot.search.feedback_law.features import comparable_parts, disjoint, turning
+from trace_robot.search.feedback_law.features import comparable_parts, disjoint, joint_sets, planar_vectors
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     KEY,
@@ -246,7 +246,7 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
         between two decisions. apart_I_J: of the difference of numbers of comparable parts. along_I_J: 1 if these
         change alike, or by the opposite, as a place and an error of it. circle_I_J: 1 if the squares sum to 1 all the
         time. rate_J_I and rate_J_I_K: where number J goes with the change of number I, or of the angle at I and K, the
-        change for each unit of J. link_N_X_Y_K: see ``_links``.
+        change for each unit of J. link_X_Y_JOINTS_K: see ``_links``.
     """
     shown = [index for part in spec.observation for index in range(part.start, part.stop)]
     numbers: dict[str, float] = {}
@@ -285,41 +285,42 @@ def probe_features(spec: TaskSpec, observations: Array) -> dict[str, float]:
                 if j not in places and abs(slope := _slope(changes[places], middle)) > 0.0:
                     numbers["_".join(map(str, ("rate", j, *places)))] = slope
         pairs = disjoint(sorted(key for key in keys if len(key) == 2))
-        numbers |= _links(spec, observations, turning(spec, pairs, moving), moving)
+        turned = {int(places[0]) for _, *places in (n.split("_")[1:] for n in numbers if n[:5] == "rate_")}
+        numbers |= _links(spec, observations, joint_sets(spec, pairs, moving, turned), moving)
     return numbers
 
 
 def _links(
-    spec: TaskSpec, observations: Array, joints: Sequence[tuple[int, ...]], moving: Collection[int]
+    spec: TaskSpec,
+    observations: Array,
+    every: Sequence[Sequence[tuple[int, ...]]],
+    moving: Collection[int],
 ) -> dict[str, float]:
-    """Return link_N_X_Y_K: the links of a planar chain of N joints at X, Y.
+    """Return link_X_Y_JOINTS_K: the links of a planar chain of joints at X, Y.
 
     Each joint turns all links behind it, so that link k points along the sum of the first k angles. Link k adds
     2 k and 2 k + 1: how far it reaches along that direction and to its left. They are a linear regression of the
-    vector's changes on the joints' (the kinematic calibration of a chain), where it explains all of them.
+    vector's changes on those of the directions (the kinematic calibration of a chain), where it explains all of them.
 
     Args:
         spec: the environment.
         observations: (T + 1, observation_size), flat.
-        joints: the numbers that are an angle each, or its cosine and sine.
+        every: sets of joints, each the numbers that are an angle, or its cosine and sine.
         moving: the numbers that change.
     """
     found: dict[str, float] = {}
-    vectors = [
-        (part.start, part.start + 1) for part in spec.observation if (part.size, part.unit) == (2, "m")
-    ]
-    if not joints or not (vectors := [vector for vector in vectors if {*vector} <= {*moving}]):
-        return found
-    angles = np.cumsum([_angle(observations, joint) for joint in joints], axis=0)
-    middle, change = (angles[:, 1:] + angles[:, :-1]) / 2, np.diff(angles)
-    cosine, sine = np.cos(middle) * change, np.sin(middle) * change
-    columns = np.concatenate([np.stack((-sine, -cosine), 1), np.stack((cosine, -sine), 1)], axis=2)
-    columns = columns.reshape(2 * len(joints), -1).T
-    for x, y in vectors:
-        moved = np.diff(observations[:, [x, y]], axis=0).T.ravel()
-        links, *_ = np.linalg.lstsq(columns, moved, rcond=None)
-        if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
-            found |= {f"link_{len(joints)}_{x}_{y}_{k}": float(link) for k, link in enumerate(links)}
+    for joints in every:
+        angles = np.cumsum([_angle(observations, joint) for joint in joints], axis=0)
+        # Changes of cosines and sines, not of angles: an arm that spins turns far in a decision.
+        cosine, sine = np.diff(np.cos(angles)), np.diff(np.sin(angles))
+        columns = np.concatenate([np.stack((cosine, -sine), 1), np.stack((sine, cosine), 1)], axis=2)
+        columns = columns.reshape(2 * len(joints), -1).T
+        for x, y in planar_vectors(spec, moving, {i for joint in joints for i in joint}):
+            moved = np.diff(observations[:, [x, y]], axis=0).T.ravel()
+            links, *_ = np.linalg.lstsq(columns, moved, rcond=None)
+            if np.sum((moved - columns @ links) ** 2) < RIGID * np.sum(moved**2):
+                names = "-".join("+".join(map(str, joint)) for joint in joints)
+                found |= {f"link_{x}_{y}_{names}_{k}": float(link) for k, link in enumerate(links)}
     return found
 
 

@@ -1,30 +1,33 @@
-"""Evaluation of laws: episodes to ask for, finalists, and restarts of CMA-ES."""
+"""Evaluation of laws: scores, episodes to ask for, finalists, and probes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from trace_robot.optimizers.cma_es import load_cma
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import WORST, Judge, LawScore, Steps, Value
+from trace_robot.search.base import Steps
 from trace_robot.search.feedback_law.law import (
     DECISIONS,
     PROBE,
+    Feedback,
     FeedbackLaw,
+    Quantity,
+    Sum,
     parts,
     perturbed,
+    rounded,
     size,
     without_terms,
 )
 from trace_robot.search.feedback_law.structures import AnyStructure
-from trace_robot.spec import Array
+from trace_robot.spec import Array, TaskSpec
 
-Scored = Sequence[tuple[FeedbackLaw, LawScore]]
 # Conditions by purpose, so that nothing is chosen on what it was tuned on, and nothing confirmed on what it was
 # chosen on: the first half to tune on, others to choose on and to confirm on.
 CHOOSE, CONFIRM = slice(128, 160), slice(192, 256)
@@ -33,13 +36,82 @@ FEWEST_CONDITIONS = 2  # of a long episode
 MARGIN = 1.5  # standard errors by which the mean return must be better than what success takes
 COPIES = 3  # perturbations of a law
 PERTURBED = 16  # conditions that each of them runs on
-# Of a restart without a start: its first generation is drawn at random, with weights of very different sizes.
-DRAWN = 4  # times as many laws as later generations have
-SIFTED = 128  # laws of a sparse structure, each on one condition, of which later generations' number is tried on more
-DRAWS = 4  # such generations at most, while all laws do the same, such as nothing
-# The first step size of CMA-ES.
-NARROW, WIDER = 0.5, 2.0  # around doing nothing, for plain structures and for those with a switch
-SHARE = 0.3  # of the size of another start
+Value = tuple[float, float]  # of a law, larger is better
+WORST: Value = (-math.inf, -math.inf)
+LEAD = 0.75  # of its lead over the threshold that a law must keep when it is simplified
+NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_", "link_")
+CONSTANT = 6  # probes that push one way all the time
+RANDOM = 18  # probes with numbers of all sizes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LawScore:
+    """What a law did: one return and one success a condition.
+
+    faulty: whether an episode of it ended with an error, as when numbers grow without bounds. details: of the
+    outcome, with the numbers of a probe.
+    """
+
+    returns: Array
+    successes: Array
+    faulty: bool = False
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __add__(self, other: LawScore) -> LawScore:
+        returns = np.concatenate((self.returns, other.returns))
+        successes = np.concatenate((self.successes, other.successes))
+        return LawScore(returns, successes, self.faulty or other.faulty)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Decides which score is better, and which is good enough.
+
+    threshold: the return that counts as success; where there is one, the mean return decides. Without one the
+    share of successes does, and the mean return between equals.
+    """
+
+    threshold: float | None = None
+
+    def value(self, score: LawScore) -> Value:
+        """Return what laws are ranked by, larger is better, a faulty law is worst."""
+        if score.faulty:
+            return WORST
+        mean = float(score.returns.mean())
+        return (float(score.successes.mean()), mean) if self.threshold is None else (mean, 0.0)
+
+    def solves(self, score: LawScore, margin: float) -> bool:
+        """Return whether a score solves the task.
+
+        Args:
+            score: of some conditions.
+            margin: standard errors by which the mean return must be above the threshold; without a threshold
+                every episode must have succeeded.
+        """
+        if score.faulty or self.threshold is None:
+            return not score.faulty and bool(score.successes.all())
+        error = float(score.returns.std()) / math.sqrt(len(score.returns))
+        return float(score.returns.mean()) - margin * error >= self.threshold
+
+    def is_acceptable_loss(self, score: LawScore, original: LawScore) -> bool:
+        """Return whether a simplified law is good enough to replace the original.
+
+        It must solve the task, succeed as often, and keep at least LEAD of the original's margin over the return
+        threshold, if there is one.
+
+        Args:
+            score: of the simplified law.
+            original: of the law that it was made from, on the same conditions.
+        """
+        if not self.solves(score, 1.0) or score.successes.mean() < original.successes.mean():
+            return False
+        if self.threshold is None:
+            return True
+        lead = float(original.returns.mean()) - self.threshold
+        return float(score.returns.mean()) >= self.threshold + LEAD * lead
+
+
+Scored = Sequence[tuple[FeedbackLaw, LawScore]]
 
 
 class LawEvaluation:
@@ -174,10 +246,10 @@ class LawFinalists:
         """The best finalist, a refused one only where all are, None without any."""
         return max(self.list, key=lambda finalist: (not finalist.refused, self.value(finalist)), default=None)
 
-    def leading(self, restarts: Sequence[CmaRestart]) -> LawFinalist | None:
-        """Return the best finalist: of those that are not sparse, if there are any."""
+    def leading(self, structures: Iterable[AnyStructure]) -> LawFinalist | None:
+        """Return the best finalist: of those that are not sparse, if a race has any."""
         dense = [one for one in self.ranked if one.structure is None or not one.structure.sparse]
-        if len(dense) == len(self.list) or all(restart.structure.sparse for restart in restarts):
+        if len(dense) == len(self.list) or all(structure.sparse for structure in structures):
             return self.champion
         return dense[0] if dense else None
 
@@ -274,86 +346,32 @@ class LawFinalists:
         return judge.solves(finalist.score + score, MARGIN) and judge.solves(score, 0.0)
 
 
-class CmaRestart:
-    """Ask and tell of one structure.
-
-    Restarts from several points are how a local search copes with many optima (as in IPOP-CMA-ES, Auger and
-    Hansen, CEC 2005, but with starts chosen for what a law is, and raced against one another).
+def probing_laws(spec: TaskSpec, random: np.random.Generator) -> list[FeedbackLaw]:
+    """Return laws that push one way or at random.
 
     Args:
-        structure: of the laws.
-        seed: of all random choices.
-        start: where CMA-ES begins, such as at doing nothing, (structure.count,); None for the best law of a
-            generation that is drawn at random, and drawn again while no law of it does better than another.
-        known: those numbers of drawn vectors that a plainer structure has found already; 0 for the others.
+        spec: the environment.
+        random: draws the latter.
     """
+    shown = [i for field in spec.observation for i in range(field.start, field.stop)]
+    quantities = tuple(Quantity("number", i) for i in shown)
+    products = tuple((k,) for k in range(len(shown)))
+    actions = spec.action_size
+    signs = list(product((-1.0, 1.0), repeat=min(actions, 3)))[:CONSTANT]
+    laws = [
+        FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(actions))))
+        for row in signs
+    ]
+    for _ in range(RANDOM):
+        sizes = 10.0 ** random.uniform(-1, 1, len(shown))
+        weights = random.standard_normal((actions, len(shown))) * sizes
+        controls = tuple(Sum(products, tuple(map(rounded, row))) for row in weights)
+        laws.append(FeedbackLaw(quantities, Feedback(controls)))
+    return laws
 
-    def __init__(
-        self, structure: AnyStructure, seed: int, start: Array | None = None, known: Array | None = None
-    ) -> None:
-        self.structure = structure
-        self.random = np.random.default_rng(seed)
-        self.strategy: Any = None if start is None else self._start(start)
-        self.known = np.zeros(structure.count) if known is None else known
-        self.generations = 0
-        self.spread = 0.0  # powers of 10 by which drawn numbers differ, one by one
-        self.began = self.value = WORST
-        self._vectors: list[Array] = []
 
-    @property
-    def population(self) -> int:
-        """Laws of a generation, four more than the usual 4 + 3 ln(n): returns are noisy."""
-        return 8 + int(3 * np.log(self.structure.count + 1))
-
-    @property
-    def mean(self) -> FeedbackLaw:
-        """The law at the mean of the distribution, steadier than a generation's best."""
-        return self.structure.build(self.strategy.mean)
-
-    @property
-    def over(self) -> bool:
-        """Whether CMA-ES has converged or given up."""
-        return bool(self.strategy is not None and self.strategy.stop())
-
-    def ask(self) -> list[FeedbackLaw]:
-        """Return the laws of the next generation."""
-        if self.strategy is None:
-            count = max(DRAWN * self.population, SIFTED if self.structure.sparse or self.spread else 0)
-            wide = self.structure.drawn(self.random, count)
-            if self.spread:
-                wide = wide * 10.0 ** self.random.uniform(-self.spread, self.spread, wide.shape)
-            wide = np.where(self.known != 0.0, self.known, wide)
-            self._vectors = list(wide)
-        else:
-            self._vectors = list(self.strategy.ask())
-        return [self.structure.build(vector) for vector in self._vectors]
-
-    def tell(self, values: Sequence[Value]) -> None:
-        """Take the values of the laws of the last ``ask``, larger is better."""
-        ordered = sorted(set(values), reverse=True)
-        losses = [float(ordered.index(value)) for value in values]  # CMA-ES uses ranks alone
-        if self.strategy is None:
-            if len(ordered) > 1 or self.generations + 1 == DRAWS:
-                self.strategy = self._start(self._vectors[int(np.argmin(losses))])
-        else:
-            self.strategy.tell(self._vectors, losses)
-        self.generations += 1
-
-    def _start(self, vector: Array) -> Any:
-        start = NARROW if not self.structure.plainer else WIDER
-        spread = SHARE * float(np.sqrt(np.mean(vector * vector))) or start
-        options = {
-            "popsize": self.population,
-            "seed": float(
-                "nan"
-            ),  # with randn: all numbers come from this restart's generator, none from numpy's
-            "randn": lambda *shape: self.random.standard_normal(shape),
-            "verbose": -9,
-            "tolx": 1e-3,
-            "tolflatfitness": 20,  # generations in which all laws rank the same
-            # No other ends by the values: they are ranks, on other conditions in each generation.
-            "tolfun": 0,
-            "tolfunhist": 0,
-            "tolstagnation": float("inf"),
-        }
-        return load_cma().CMAEvolutionStrategy(vector, spread, options)
+def notes_of(details: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return the numbers of each probe episode, without NaN for those it lacks."""
+    names = [name for name in details if name.startswith(NOTES)]
+    episodes = len(details["reward"])
+    return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]

@@ -8,15 +8,12 @@ unit, and so may be subtracted, is taken from the description. A worker measures
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations, product
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 
 from trace_robot.search.feedback_law.law import (
-    Feedback,
-    FeedbackLaw,
     Memory,
     Product,
     Quantity,
@@ -25,17 +22,12 @@ from trace_robot.search.feedback_law.law import (
 )
 from trace_robot.spec import TaskSpec
 
-NOTES = ("size_", "moves_", "circle_", "rate_", "mean_", "step_", "apart_", "along_", "link_")
 EVEN = 0.2  # deviation of the ratio of the two between episodes, as a share, up to which it is
 MOST = 0.6  # share of episodes in which that must hold: in some, little happens
 PAIRS = 6  # pairs of parts that are subtracted, at most: each makes a few structures
 HEADING = 0.5  # size in rad from which an angle turns enough to be a heading
 LINKS = 3  # of a chain, at most
 SHORT = 0.05  # of the longest link, below which one counts as none
-CONSTANT = 6  # probes that push one way all the time
-RANDOM = 18  # probes with numbers of all sizes
-
-
 Part = tuple[int, ...]
 
 
@@ -58,19 +50,21 @@ class Chain:
     """A planar chain of links: what it moves, its joints, and its links.
 
     vector: numbers of the vector that moves. joints: of each angle the number, or cosine and sine. links: how far each
-    one reaches along the sum of the angles up to its own, and to the left of that.
+    one reaches along the sum of the angles up to its own, and to the left of that. goal: what the vector is to become,
+    () for 0.
     """
 
     vector: tuple[int, int]
     joints: tuple[tuple[int, ...], ...]
     links: tuple[tuple[float, float], ...]
+    goal: Part = ()
 
     def pulls(self) -> tuple[tuple[Quantity, ...], tuple[Sum, ...]]:
-        """Return minus the transposed Jacobian times the vector, by joints.
+        """Return minus the transposed Jacobian times the error, by joints.
 
         Of sums of angles the cosine and sine are sums of products of theirs.
         """
-        quantities = [Quantity("number", i) for i in self.vector]
+        quantities = [*error_quantities(self.vector, self.goal)]
         cosines: list[list[tuple[float, Product]]] = []
         sines: list[list[tuple[float, Product]]] = []
         for joint in self.joints:
@@ -96,7 +90,7 @@ def _times(total: Sequence[tuple[float, Product]], factor: float, place: int) ->
     return [(factor * weight, (*product, place)) for weight, product in total]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What several probe episodes show, by indices of the flat observation.
 
@@ -107,14 +101,15 @@ class Features:
     errors: pairs of comparable parts that are places, of which one moves, and do not change alike; then parts of
     several numbers that may be errors themselves, each with (). parts: of the observation.
     angles: numbers in rad that may be a heading: they move, far, and are no rates. chains: vectors that joints move.
-    rated: for each rate the numbers of which it is one.
+    rated: for each rate the numbers of which it is one. sines: of each pair the number that is 0 where its angle is,
+    if a rate grows with the angle.
     """
 
     sizes: Mapping[int, float]
-    pairs: tuple[tuple[int, int], ...]
-    rates: tuple[int, ...]
-    still: tuple[int, ...]
-    rest: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...] = ()
+    rates: tuple[int, ...] = ()
+    still: tuple[int, ...] = ()
+    rest: tuple[int, ...] = ()
     unrated: tuple[int, ...] = ()
     means: Mapping[int, float] = field(default_factory=dict)
     spreads: Mapping[int, float] = field(default_factory=dict)
@@ -125,6 +120,7 @@ class Features:
     angles: tuple[int, ...] = ()
     chains: tuple[Chain, ...] = ()
     rated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    sines: tuple[int, ...] = ()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -223,57 +219,100 @@ class Features:
         alone = [part for part in alone if part in alike or not errors]
         errors += tuple((part, ()) for part in alone[:PAIRS])
         angles = tuple(i for i in rest if units[i] == "rad" and sizes[i] > HEADING)
-        chains = _chains(episodes, turning(spec, pairs, moves))
+        chains = _with_goals(_chains(episodes), errors)
         sources = {j: tuple(sorted(known[j])) for j in rates}
         return cls(
-            sizes,
-            pairs,
-            rates,
-            still,
-            rest,
-            unrated,
-            means,
-            spreads,
-            steps,
-            apart,
-            errors,
-            parts,
-            angles,
-            chains,
-            sources,
+            sizes=sizes,
+            pairs=pairs,
+            rates=rates,
+            still=still,
+            rest=rest,
+            unrated=unrated,
+            means=means,
+            spreads=spreads,
+            steps=steps,
+            apart=apart,
+            errors=errors,
+            parts=parts,
+            angles=angles,
+            chains=chains,
+            rated=sources,
+            sines=tuple(_sine(episodes, pair) for pair in pairs),
         )
 
 
-def turning(
-    spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int]
-) -> list[tuple[int, ...]]:
-    """Return the angles of joints: numbers in rad, else cosines and sines.
+def joint_sets(
+    spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int], rated: Collection[int]
+) -> list[list[tuple[int, ...]]]:
+    """Return what may be the angles of joints: numbers in rad, else cosines and sines, else parts with rates.
 
     Args:
         spec: the environment.
         pairs: a cosine and a sine each.
         moving: numbers that changed.
+        rated: numbers whose rate is seen.
     """
-    parts = [part for part in spec.observation if part.unit == "rad"]
+    parts = [[i for i in range(part.start, part.stop) if i in moving] for part in spec.observation]
+    units = [part.unit for part in spec.observation]
     plain: list[tuple[int, ...]] = [
-        (i,) for part in parts for i in range(part.start, part.stop) if i in moving
+        (i,) for part, unit in zip(parts, units, strict=True) if unit == "rad" for i in part
     ]
-    return (plain or [*pairs])[:LINKS]
+    if found := plain or list[tuple[int, ...]](pairs):
+        return [found[:LINKS]]
+    return [
+        [(i,) for i in part]
+        for part, unit in zip(parts, units, strict=True)
+        if not unit and 0 < len(part) <= LINKS and {*part} <= {*rated}
+    ]
 
 
-def _chains(episodes: Sequence[Mapping[str, float]], joints: Sequence[tuple[int, ...]]) -> tuple[Chain, ...]:
+def planar_vectors(spec: TaskSpec, moving: Collection[int], joints: Collection[int]) -> list[tuple[int, int]]:
+    """Return the two numbers of each part of two or three that move, where no third one does.
+
+    Args:
+        spec: the environment.
+        moving: numbers that changed.
+        joints: numbers that are joints.
+    """
+    found = []
+    for part in spec.observation:
+        axes = [i for i in range(part.start, part.stop) if i in moving]
+        if 2 == len(axes) <= part.size <= 3 and part.unit in ("", "m") and not {*axes} & {*joints}:
+            found.append((axes[0], axes[1]))
+    return found
+
+
+def _chains(episodes: Sequence[Mapping[str, float]]) -> list[Chain]:
     """Return the chains that show in most episodes with the same links."""
     found = []
     names = {name.rsplit("_", 1)[0] for episode in episodes for name in episode if name.startswith("link_")}
     for name in sorted(names):
-        count, x, y = map(int, name.split("_")[1:])
         rows = [episode for episode in episodes if f"{name}_0" in episode]
-        if count != len(joints) or len(rows) <= len(episodes) / 2:
+        if len(rows) <= len(episodes) / 2:
             continue
-        links = np.median([[row[f"{name}_{k}"] for k in range(2 * count)] for row in rows], axis=0)
+        _, x, y, text = name.split("_")
+        joints = tuple(tuple(map(int, joint.split("+"))) for joint in text.split("-"))
+        links = np.median([[row[f"{name}_{k}"] for k in range(2 * len(joints))] for row in rows], axis=0)
         links[np.abs(links) < SHORT * np.abs(links).max()] = 0.0
-        found.append(Chain((x, y), tuple(joints), tuple(map(tuple, links.reshape(count, 2).tolist()))))
-    return tuple(found)
+        found.append(Chain((int(x), int(y)), joints, tuple(map(tuple, links.reshape(-1, 2).tolist()))))
+    return found
+
+
+def _with_goals(chains: Sequence[Chain], errors: Sequence[tuple[Part, Part]]) -> tuple[Chain, ...]:
+    """Return chains to each place that their end is compared with, then those to 0.
+
+    Args:
+        chains: that probes have shown.
+        errors: pairs of parts that may be subtracted.
+    """
+    found, ends = list[Chain](), {i for chain in chains for i in chain.vector}
+    for chain in chains:
+        for pair in errors:
+            for own, other in (pair, pair[::-1]):
+                if {*chain.vector} <= {*own} and other and not {*other} & ends:
+                    goal = tuple(other[own.index(i)] for i in chain.vector)
+                    found.append(replace(chain, goal=goal))
+    return (*found, *chains)
 
 
 def _size(sizes: Iterable[float]) -> float:
@@ -286,6 +325,18 @@ def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> boo
     i, j = pair
     moving = [episode for episode in episodes if episode.get(f"moves_{i}") and episode.get(f"moves_{j}")]
     return len(moving) > 0 and all(episode.get(f"circle_{i}_{j}") for episode in moving)
+
+
+def _sine(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> int:
+    """Return the second number of a pair, or the first where rates fall by the angle that begins at it."""
+    ending = "_{}_{}".format(*pair)
+    slopes = [
+        slope
+        for episode in episodes
+        for name, slope in episode.items()
+        if name.startswith("rate_") and name.endswith(ending)
+    ]
+    return pair[0] if slopes and np.median(slopes) < 0.0 else pair[1]
 
 
 def disjoint(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
@@ -343,34 +394,3 @@ def error_quantities(first: Part, second: Part, memory: Memory = "") -> tuple[Qu
     if not second:
         return tuple(Quantity("number", i, -1, memory) for i in first)
     return tuple(Quantity("difference", i, j, memory) for i, j in zip(first, second, strict=True))
-
-
-def probing_laws(spec: TaskSpec, random: np.random.Generator) -> list[FeedbackLaw]:
-    """Return laws that push one way or at random.
-
-    Args:
-        spec: the environment.
-        random: draws the latter.
-    """
-    shown = [i for field in spec.observation for i in range(field.start, field.stop)]
-    quantities = tuple(Quantity("number", i) for i in shown)
-    products = tuple((k,) for k in range(len(shown)))
-    actions = spec.action_size
-    signs = list(product((-1.0, 1.0), repeat=min(actions, 3)))[:CONSTANT]
-    laws = [
-        FeedbackLaw((), Feedback(tuple(Sum(((),), (row[j % len(row)],)) for j in range(actions))))
-        for row in signs
-    ]
-    for _ in range(RANDOM):
-        sizes = 10.0 ** random.uniform(-1, 1, len(shown))
-        weights = random.standard_normal((actions, len(shown))) * sizes
-        controls = tuple(Sum(products, tuple(map(rounded, row))) for row in weights)
-        laws.append(FeedbackLaw(quantities, Feedback(controls)))
-    return laws
-
-
-def notes_of(details: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Return the numbers of each probe episode, without NaN for those it lacks."""
-    names = [name for name in details if name.startswith(NOTES)]
-    episodes = len(details["reward"])
-    return [{name: x for name in names if (x := details[name][k]) == x} for k in range(episodes)]

@@ -11,12 +11,20 @@ import numpy as np
 
 from trace_robot.errors import PolicyError
 from trace_robot.optimizers.problem import Candidate, Outcome
-from trace_robot.search.base import POOL, WORST, RacingSearch, Standing, Steps, Value
+from trace_robot.search.base import POOL, RacingSearch, Standing, Steps
 from trace_robot.search.feedback_law.catalog import left_out, structures
-from trace_robot.search.feedback_law.evaluation import CmaRestart, LawEvaluation, LawFinalist, LawFinalists
-from trace_robot.search.feedback_law.features import Features, notes_of, probing_laws
-from trace_robot.search.feedback_law.law import DECISIONS, FeedbackLaw
-from trace_robot.search.feedback_law.structures import AnyStructure
+from trace_robot.search.feedback_law.evaluation import (
+    LawEvaluation,
+    LawFinalist,
+    LawFinalists,
+    Value,
+    notes_of,
+    probing_laws,
+)
+from trace_robot.search.feedback_law.features import Features
+from trace_robot.search.feedback_law.law import DECISIONS
+from trace_robot.search.feedback_law.restarts import CmaRestart, generation
+from trace_robot.search.feedback_law.structures import AnyStructure, Synergic
 from trace_robot.spec import TaskSpec
 
 RUNGS = (8, 10, 20, 30)  # generations up to each rung of a race; the last number for all further ones
@@ -117,19 +125,20 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         every = structures(features, self.spec.action_size)
         self.left_out = left_out(features, self.spec.action_size)
         restarts = []
-        # The sparse ones alone at first: they cost little, and where one of them solves the task all else is spared.
-        for sparse in (True, False):
+        # Chains alone at first, then all that is sparse: they cost little, and where one solves the task all else is
+        # spared.
+        for tier, sparse in (("chain", True), ("sparse", True), ("dense", False)):
             begun = [
                 restart
                 for structure in every
-                if structure.sparse == sparse and not structure.plainer
+                if self._tier(structure) == tier and (structure.sparse or not structure.plainer)
                 for restart in (
                     CmaRestart(structure, self._seed(), structure.plain_start),
                     CmaRestart(structure, self._seed()),
                 )
             ]
-            for restart in begun if self.evaluation.is_long and not sparse else ():
-                restart.spread = SPREAD
+            for restart in begun if self.evaluation.is_long else ():
+                restart.spread = 0.0 if restart.structure.plain_start is None else SPREAD
             if begun:
                 begun = yield from self._rung(begun, 1, 0)
             if begun and sparse and self.solution is None:
@@ -147,6 +156,11 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             every = yield from self._remeasured(features)
             # In turn near the best law and anywhere: the first refines, the second leaves a poor optimum.
             restarts = (self._from_best(every) if race % 2 else []) or self._from_nothing(every)
+
+    def _tier(self, structure: AnyStructure) -> str:
+        if isinstance(structure, Synergic) and structure.joints:
+            return "chain"
+        return "sparse" if structure.sparse else "dense"
 
     def _going_on(self, restarts: list[CmaRestart]) -> Steps[list[CmaRestart]]:
         """Run the sparse restarts on while their best succeeds more often each time.
@@ -193,12 +207,12 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
 
     def _race(self, restarts: list[CmaRestart], race: int) -> Steps[None]:
         """Run rungs until no restart gets on, or the task is solved."""
-        stale, best = 0, self.finalists.leading(restarts)
+        stale, best = 0, self.finalists.leading([restart.structure for restart in restarts])
         for rung in count(1):
             ranked = yield from self._rung(restarts, race, rung)
             if self.solution is not None:
                 return
-            leading = self.finalists.leading(restarts)
+            leading = self.finalists.leading([restart.structure for restart in restarts])
             stale, best = (stale + 1 if leading is best else 0), leading
             restarts = self._kept([restart for restart in ranked if not restart.over], rung)
             if not restarts or stale >= STALE:
@@ -232,7 +246,9 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
             short = SHORT[number] if self.evaluation.is_long and rung == 0 and number < len(SHORT) else 0
             self.evaluation.decisions = self.spec.horizon // short if short else 0
             conditions = self.evaluation.conditions(min(FEWEST + 2 * max(rung - 1, 0), MOST))
-            best = yield from self._generation(restarts, conditions)
+            # Others each time, which keeps a law from being tuned to a few.
+            places = self.random.choice(POOL // 2, conditions, replace=False)
+            best = yield from generation(restarts, self.evaluation, [self.seeds[k] for k in places])
             if not short and (sparse or self.evaluation.is_long) and any(map(self._succeeds, best)):
                 break
             halved = sparse or (self.evaluation.is_long and rung == 0)
@@ -296,7 +312,7 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         best = {finalist.name: finalist for finalist in reversed(self.finalists.ranked)}
         restarts = []
         for structure in every:
-            plainer = best.get(structure.plainer) if structure.switch else None
+            plainer = best.get(structure.plainer) if structure.switch and not structure.sparse else None
             if plainer is None or plainer.structure is None or plainer.vector is None:
                 continue
             known = structure.vector_of(plainer.structure, plainer.vector)
@@ -328,57 +344,6 @@ class FeedbackLawSearch(RacingSearch[LawFinalist]):
         """Return whether a value on few conditions is as good as that of a solution."""
         threshold = self.spec.return_threshold
         return value[0] >= (1.0 if threshold is None else threshold)
-
-    def _generation(self, restarts: Sequence[CmaRestart], conditions: int) -> Steps[list[Value]]:
-        """Run one generation of each restart, all on the same random conditions.
-
-        Returns the value of a good law of each restart, at the upper quartile.
-
-        Common conditions make ranks comparable within a generation; other ones each time keep a law from being
-        tuned to a few.
-        """
-        places = self.random.choice(POOL // 2, conditions, replace=False)
-        restarts = [restart for restart in restarts if not restart.over]
-        groups = [restart.ask() for restart in restarts]
-        if not groups:
-            return []
-        seeds = [self.seeds[k] for k in places]
-        values = yield from self._sifted(restarts, groups, seeds[0])
-        going = [(i, k) for i, group in enumerate(values) for k, value in enumerate(group) if value is None]
-        scores = yield from self.evaluation.run([groups[i][k] for i, k in going], seeds)
-        for (i, k), score in zip(going, scores, strict=True):
-            values[i][k] = self.evaluation.judge.value(score)
-        good = []
-        for restart, group in zip(restarts, values, strict=True):
-            final = [WORST if value is None else value for value in group]
-            tried = sorted((value for value in final if value != WORST), reverse=True) or [WORST]
-            good.append(tried[len(tried) // 4])
-            restart.began = restart.began if restart.generations else good[-1]
-            # Where all do the same, such as nothing, others are drawn.
-            same = self._sifts(restart) and len({*tried}) == 1
-            restart.tell([WORST] * len(final) if same else final)
-        return good
-
-    def _sifts(self, restart: CmaRestart) -> bool:
-        """Return whether the next generation is drawn, and tried on one condition first."""
-        return restart.strategy is None and (restart.structure.sparse or self.evaluation.is_long)
-
-    def _sifted(
-        self, restarts: Sequence[CmaRestart], groups: Sequence[Sequence[FeedbackLaw]], seed: int
-    ) -> Steps[list[list[Value | None]]]:
-        """Try the laws of drawn generations on one condition: few of many are worth more.
-
-        Returns for each law of each restart None where it is to be tried on, else WORST.
-        """
-        values: list[list[Value | None]] = []
-        for restart, group in zip(restarts, groups, strict=True):
-            kept = list(range(len(group)))
-            if self._sifts(restart):
-                scores = yield from self.evaluation.run(group, [seed])
-                ranks = [self.evaluation.judge.value(score) for score in scores]
-                kept = sorted(kept, key=lambda k: ranks[k], reverse=True)[: restart.population]
-            values.append([None if k in {*kept} else WORST for k in range(len(group))])
-        return values
 
     def _settle(self) -> Steps[None]:
         """End the search if a finalist solves the task, with its simplification."""

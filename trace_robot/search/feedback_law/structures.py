@@ -269,12 +269,13 @@ class SharedAxes:
 
 @dataclass(frozen=True, slots=True)
 class Synergic(Began):
-    """Linear feedback of sums of products that are known beforehand, such as moments.
+    """Linear feedback of sums of products that are known beforehand, such as the pull of a chain.
 
     The vector of numbers: gains of each control on each term.
 
     synergies: the sums. terms: products of quantities, and of synergies, which stand behind them. scales: how large
-    each term is. sparse: whether it is tried before the others, and begins with gains of any signs.
+    each term is. sparse: whether it is tried before the others, and begins with gains of any signs. joints: how
+    many of the first terms are pulls on joints; where each has a control and a rate, half of what is drawn damps them.
     """
 
     name: str
@@ -284,6 +285,7 @@ class Synergic(Began):
     scales: tuple[float, ...]
     actions: int
     sparse: bool = False
+    joints: int = 0
     switch: ClassVar[Products] = ()
     plainer: ClassVar[str] = ""
 
@@ -325,7 +327,11 @@ class Synergic(Began):
             return Began.drawn(self, random, count)
         shape = (count, self.actions, len(self.terms))
         signs = random.choice((-1.0, 0.0, 1.0), shape, p=(0.4, 0.2, 0.4))
-        gains: Array = signs * 10.0 ** random.uniform(*GAINS, shape)
+        sizes = 10.0 ** random.uniform(*GAINS, shape)
+        gains: Array = signs * sizes
+        if self.joints == self.actions <= len(self.terms) - self.joints:
+            own = np.eye(*shape[1:]) - np.eye(*shape[1:], k=self.actions)  # pulls, less their rates
+            gains[::2] = own * sizes[::2]
         return gains.reshape(count, self.count)
 
 
