@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import numpy as np
@@ -15,6 +15,10 @@ from trace_robot.search.gait.controller import GaitController, title_of
 from trace_robot.search.gait.gait import WHOLE, Gait, Joint, Truncation
 from trace_robot.search.gait.identify import ALL, SIZES, Morphology
 from trace_robot.search.gait.restarts import (
+    FALLING,
+    PACE,
+    SHORT,
+    STEADY,
     AnyRestart,
     FeedbackRestart,
     LinearFeedback,
@@ -29,9 +33,12 @@ TUNE, CHOOSE, CONFIRM = slice(0, 128), slice(128, 160), slice(192, 256)
 LONG = 500  # decisions of an episode from which on a lasting motion is what earns a return
 STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
 FIRST, LAST = 40_000, 1_280_000  # decisions of a restart up to the first rung, and between rungs at most
-GO_ON = (3, 3, 3, 3, 2)  # restarts that go on after each rung; the last number for all further ones
-CHOSEN_ON = (2, 4, 8, 16)  # conditions that they are compared on, likewise
-SHORT = 200  # decisions of an episode at first
+CHOSEN_ON = (
+    2,
+    4,
+    8,
+    16,
+)  # conditions that they are compared on after each rung, the last after all further ones
 STALE = 2  # rungs without a better gait after which new restarts begin beside the best
 BETTER = 1.02  # times as high a return, which a rung must reach not to be stale
 MARGIN = 1.5  # standard errors by which the mean return must be above the threshold
@@ -86,6 +93,7 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         self.random = np.random.default_rng(seed)
         self.count = 0
         self.alive = 0.0
+        self.course = STEADY  # until a probe has fallen
         self.body: Morphology  # once the probes have shown it
         self.finalists: list[GaitFinalist] = []
         super().__init__(spec, seeds, seed=seed)
@@ -169,6 +177,8 @@ class GaitSearch(RacingSearch[GaitFinalist]):
             joints = tuple(Joint(0.0, 0.1 + 0.1 * k, float(turn)) for turn in turns)
             asked.append((Gait(0.02 * 1.3**k, 1.0, joints), Truncation(2 * SHORT), ALL, seeds[k + 1]))
         outcomes = yield from self._run(asked, "to see what the robot is made of")
+        if any(_decisions(outcome) < 2 * SHORT for outcome in outcomes[2 * size :]):
+            self.course = replace(FALLING, length=self.spec.horizon)
         every = [_notes(outcome) for outcome in outcomes]
         pushed = list(zip(every[: 2 * size : 2], every[1 : 2 * size : 2], strict=True))
         return Morphology.of(self.spec, pushed, every[2 * size :])
@@ -178,14 +188,14 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         still = Gait(0.0, body.step_seconds, (Joint(0.0, 0.0, 0.0),) * self.spec.action_size)
         restarts: list[AnyRestart] = []
         if body.spreads:
-            structure = LinearFeedback("linear feedback", still, Statistics.of(body))
-            restarts.append(FeedbackRestart(structure, self._seed()))
+            restarts += [self._feedback(body, "linear feedback", still, pace) for pace in self.course.paces]
         # Where the length of a decision is not known it counts as a 25th of a second.
         scale = 1.0 if body.timed else 1.0 / 25.0
-        restarts += [RhythmRestart(Rhythm(body, strides * scale), self._seed()) for strides in STRIDES]
+        rhythms = [Rhythm(body, strides * scale) for strides in STRIDES]
         if body.mirrors:
-            restarts.append(RhythmRestart(Rhythm(body, 2.0 * scale, mirrored=True), self._seed()))
-        return restarts
+            rhythms.append(Rhythm(body, STRIDES[-1] * scale, mirrored=True))
+        step, length = self.course.step, self.course.length
+        return restarts + [RhythmRestart(rhythm, self._seed(), step, length) for rhythm in rhythms]
 
     def _balanced(self, body: Morphology) -> list[AnyRestart]:
         """Return linear feedback on top of the best rhythm."""
@@ -193,15 +203,30 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         if not rhythms or not body.spreads:
             return []
         best = max(rhythms, key=lambda finalist: finalist.bare_value)
-        structure = LinearFeedback("rhythm with linear feedback", best.gait, Statistics.of(body))
-        return [FeedbackRestart(structure, self._seed(), value=best.bare_value)]
+        restart = self._feedback(body, "rhythm with linear feedback", best.gait, PACE)
+        restart.value = best.bare_value
+        return [restart]
+
+    def _feedback(
+        self, body: Morphology, name: str, base: Gait, pace: tuple[float, float]
+    ) -> FeedbackRestart:
+        """Return a restart of linear feedback.
+
+        Args:
+            body: the robot.
+            name: of the kind of gait.
+            base: what is balanced.
+            pace: lengths of a step and of a direction.
+        """
+        structure = LinearFeedback(name, base, Statistics.of(body))
+        return FeedbackRestart(structure, self._seed(), *pace, self.course.directions, self.course.length)
 
     def _again(self, body: Morphology, restarts: Sequence[AnyRestart]) -> list[AnyRestart]:
         """Return new restarts of the first kinds, and refine those that go on."""
         for restart in restarts:
             if isinstance(restart, FeedbackRestart):
                 restart.directions *= 2
-        return self._plain(body)[: GO_ON[-1]]
+        return self._plain(body)[: self.course.go_on[-1]]
 
     def _rung(self, restarts: Sequence[AnyRestart], rung: int) -> Steps[None]:
         """Run restarts for a number of decisions each, then compare them."""
@@ -236,9 +261,8 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         for restart in restarts:
             trials = restart.ask()
             conditions = self.random.choice(TUNE.stop, 1 + max(k for _, k in trials), replace=False)
-            trial = Truncation(
-                min(int(SHORT * restart.growth**restart.generations), self.spec.horizon), still=True
-            )
+            grown = int(restart.length * restart.growth**restart.generations)
+            trial = Truncation(min(grown, self.spec.horizon), still=True)
             sizes = SIZES if isinstance(restart, FeedbackRestart) else None
             group: list[Asked] = [(gait, trial, sizes, self.seeds[conditions[k]]) for gait, k in trials]
             if isinstance(restart, FeedbackRestart):
@@ -299,7 +323,7 @@ class GaitSearch(RacingSearch[GaitFinalist]):
         A rhythm gets on sooner than feedback and not as far (measured), so that the better of all
         kinds after a short time is not the one to keep alone.
         """
-        places = GO_ON[min(rung, len(GO_ON) - 1)]
+        places = self.course.go_on[min(rung, len(self.course.go_on) - 1)]
         ranked = sorted(
             (restart for restart in restarts if not restart.over), key=lambda one: one.value, reverse=True
         )
