@@ -271,6 +271,29 @@ def test_ray_is_imported_only_when_asked_for() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_worker_loads_no_client_of_a_model_and_nothing_that_starts_workers() -> None:
+    """Each run starts workers, tests by the hundred: what only the parent needs doubled the time of a start."""
+    program = (
+        "import sys\n"
+        "import trace_robot.rollout.worker\n"
+        "rooms = ('llm', 'policy', 'trace', 'rollout.engine', 'rollout.evaluate', 'optimizers.problem')\n"
+        "print(*[room for room in rooms if f'trace_robot.{room}' in sys.modules])\n"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("name", ["evaluate", "feedback"])
+def test_a_function_of_the_package_is_not_hidden_by_the_module_of_its_name(name: str) -> None:
+    program = (
+        f"import trace_robot.rollout.{name}\n"
+        f"from trace_robot.rollout import {name}\n"
+        f"print({name}.__name__, callable({name}))\n"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert child.stdout.split() == [name, "True"]
+
+
 def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'trace-robot\[ray\]'"):
