@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from trace_robot import evaluate
 from trace_robot.policy import load_policy
 from trace_robot.render.video import clip_of, render_picture
-from trace_robot.rollout import evaluate
 from trace_robot.store.folder import read_result
 
 

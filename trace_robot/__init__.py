@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trace_robot.lazy_names import lazy_names
+
 if TYPE_CHECKING:
     __version__: str
 
@@ -143,8 +145,8 @@ _HOMES = {
         "RolloutEngine",
         "Episode",
         "Rollouts",
-        "evaluate",
     ),
+    "rollout.evaluate": ("evaluate",),
     "run.optimize": (
         "optimize",
         "resume",
@@ -176,17 +178,14 @@ _HOMES = {
         "stop_tracing",
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_imported, _ = lazy_names(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = globals()[name] = import_module("importlib.metadata").version("trace-robot")
         return value
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'trace_robot' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"trace_robot.{_HOME_OF[name]}"), name)
-    return value
+    return _imported(name)
 
 
 def __dir__() -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 
 from helpers.interpreters import create
 from helpers.kills import Killed, killing
+from trace_robot import evaluate
 from trace_robot.cli.main import main
 from trace_robot.errors import RunError, UsageError, WorkspaceError
-from trace_robot.rollout import evaluate
 from trace_robot.run.loop import Progressed
 from trace_robot.run.optimize import optimize, resume
 from trace_robot.spec import Array

@@ -283,17 +283,6 @@ def test_a_worker_loads_no_client_of_a_model_and_nothing_that_starts_workers() -
     assert child.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("name", ["evaluate", "feedback"])
-def test_a_function_of_the_package_is_not_hidden_by_the_module_of_its_name(name: str) -> None:
-    program = (
-        f"import trace_robot.rollout.{name}\n"
-        f"from trace_robot.rollout import {name}\n"
-        f"print({name}.__name__, callable({name}))\n"
-    )
-    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert child.stdout.split() == [name, "True"]
-
-
 def test_without_ray_the_error_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'trace-robot\[ray\]'"):

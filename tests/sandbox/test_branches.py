@@ -24,7 +24,7 @@ from trace_robot.sandbox.spawn import SpawnedForkServer
 def test_a_misspelt_name_of_the_package_is_an_error_and_dir_lists_the_others() -> None:
     assert {"Sandbox", "check"} <= set(dir(sandbox))
     with pytest.raises(AttributeError, match=r"module 'trace_robot\.sandbox' has no attribute 'Sandbx'"):
-        sandbox.Sandbx  # noqa: B018
+        sandbox.Sandbx  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ Names are imported when they are first used (PEP 562): optimizers need the types
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trace_robot.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from trace_robot.llm.command_model import CommandModel
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
     from trace_robot.llm.recording import Exchange, RecordingModel, ReplayModel, read_record
 
 _HOMES = {
-    "command_model": ("CommandModel",),
-    "config": ("ConnectedModel", "ModelConfig", "answer_with", "configured", "connect"),
-    "metering": ("Budget", "MeteredModel", "Prices", "Usage", "message_tokens", "token_bound"),
-    "model": ("CallableModel", "ChatModel", "Message", "Reply", "ScriptedModel"),
-    "openai_model": ("OpenAIModel",),
-    "recording": ("Exchange", "RecordingModel", "ReplayModel", "read_record"),
+    "llm.command_model": ("CommandModel",),
+    "llm.config": ("ConnectedModel", "ModelConfig", "answer_with", "configured", "connect"),
+    "llm.metering": ("Budget", "MeteredModel", "Prices", "Usage", "message_tokens", "token_bound"),
+    "llm.model": ("CallableModel", "ChatModel", "Message", "Reply", "ScriptedModel"),
+    "llm.openai_model": ("OpenAIModel",),
+    "llm.recording": ("Exchange", "RecordingModel", "ReplayModel", "read_record"),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Budget",
@@ -53,13 +53,4 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of the package
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -6,8 +6,9 @@ must not load CMA-ES and the client of a model with it, which took a third of it
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trace_robot.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from trace_robot.optimizers.cma_es import CMAES
@@ -19,15 +20,14 @@ if TYPE_CHECKING:
     from trace_robot.optimizers.tuned import Tuned
 
 _HOMES = {
-    "cma_es": ("CMAES",),
-    "opro": ("OPRO",),
-    "optoprime": ("OptoPrime",),
-    "problem": ("Attempt", "Candidate", "Optimizer", "Outcome", "ParameterSpec", "Problem"),
-    "published": ("LLM", "FunctionFeedback", "node_to_function_feedback"),
-    "strategies": ("BestFirst", "Latest", "Strategy", "Trial"),
-    "tuned": ("Tuned",),
+    "optimizers.cma_es": ("CMAES",),
+    "optimizers.opro": ("OPRO",),
+    "optimizers.optoprime": ("OptoPrime",),
+    "optimizers.problem": ("Attempt", "Candidate", "Optimizer", "Outcome", "ParameterSpec", "Problem"),
+    "optimizers.published": ("LLM", "FunctionFeedback", "node_to_function_feedback"),
+    "optimizers.strategies": ("BestFirst", "Latest", "Strategy", "Trial"),
+    "optimizers.tuned": ("Tuned",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "CMAES",
@@ -51,13 +51,4 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of the package
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME_OF:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-        return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

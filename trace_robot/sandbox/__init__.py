@@ -55,8 +55,9 @@ begins (determinism.py), and a text that might see there what an earlier episode
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from trace_robot.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from trace_robot.fault import Category, Fault, Limits
@@ -66,24 +67,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Category", "Fault", "Interface", "Limits", "Sandbox", "check"]
 
-# Imported when first used (PEP 562): the fork server and the child import this package too, and must not get the
-# host's side with it.
-_HOME_OF = {
-    "Category": "trace_robot.fault",
-    "Fault": "trace_robot.fault",
-    "Limits": "trace_robot.fault",
-    "Interface": "trace_robot.sandbox.protocol",
-    "Sandbox": "trace_robot.sandbox.sandbox",
-    "check": "trace_robot.sandbox.static_check.check",
+# The fork server and the child import this package too, and must not get the host's side with it.
+_HOMES = {
+    "fault": ("Category", "Fault", "Limits"),
+    "sandbox.protocol": ("Interface",),
+    "sandbox.sandbox": ("Sandbox",),
+    "sandbox.static_check.check": ("check",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'trace_robot.sandbox' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of the package
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)

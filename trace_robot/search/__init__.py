@@ -6,8 +6,9 @@ Names are imported when they are first used (PEP 562): a worker that only runs c
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from trace_robot.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from trace_robot.search.base import GeneratorSearch
@@ -27,20 +28,15 @@ __all__ = [
     "write_out",
 ]
 
-_MODULES = {
-    "DataController": "controller",
-    "FeedbackLawSearch": "feedback_law.search",
-    "GaitSearch": "gait.search",
-    "StagedSearch": "staged.search",
-    "load_controller": "controller",
-    "write_out": "controller",
+_HOMES = {
+    "search.controller": ("DataController", "load_controller", "write_out"),
+    "search.feedback_law.search": ("FeedbackLawSearch",),
+    "search.gait.search": ("GaitSearch",),
+    "search.staged.search": ("StagedSearch",),
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker that saw it would take any name for one of the package
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 
 def search_for(spec: TaskSpec) -> type[GeneratorSearch[Any]]:
