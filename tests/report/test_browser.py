@@ -371,6 +371,46 @@ def test_rows_show_the_return_where_it_is_what_counts(tmp_path: Path, make_run: 
     assert f"; return {three_digits(first.reward)} in training" in seen.page.locator(".films").inner_text()
 
 
+FAINT = """
+() => {
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return [n[0], n[1], n[2], n[3] ?? 1]; };
+  const over = (top, below) => below.map((each, i) => top[i] * top[3] + each * (1 - top[3]));
+  const linear = (each) => (each <= 10 ? each / 3294.6 : ((each / 255 + 0.055) / 1.055) ** 2.4);
+  const light = (color) => { const [r, g, b] = color.map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  let seen = 0;
+  for (let node; (node = texts.nextNode()); ) {
+    const element = node.parentElement;
+    if (!node.data.trim() || !element.checkVisibility() || element.closest("script, style, noscript, svg")) continue;
+    let below = [255, 255, 255], opacity = 1;
+    const up = [];
+    for (let at = element; at; at = at.parentElement) up.unshift(getComputedStyle(at));
+    for (const style of up) { below = over(parse(style.backgroundColor), below); opacity *= style.opacity; }
+    const ink = parse(getComputedStyle(element).color);
+    ink[3] *= opacity;
+    const [dark, bright] = [light(over(ink, below)), light(below)].sort((a, b) => a - b);
+    const ratio = (bright + 0.05) / (dark + 0.05);
+    seen += 1;
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.tagName}.${element.className} ${node.data.trim()}`);
+  }
+  return [seen, found];
+}
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_is_dark_or_bright_enough_for_weak_eyes(run: RunInfo, look: Look, dark: bool) -> None:
+    """Against what it stands on by at least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
+    seen = look(report(run), dark=dark)
+    seen.page.evaluate("document.querySelectorAll('main details').forEach((each) => { each.open = true; })")
+    seen.page.locator("#iteration-6 .code").first.wait_for()
+    texts, found = seen.page.evaluate(FAINT)
+    assert texts > 200
+    assert found == []
+    seen.page.add_style_tag(content=".code td.no { opacity: .5 }")
+    assert len(seen.page.evaluate(FAINT)[1]) > 20
+
+
 WORDS_IN_LINES = """
 (selector) => [...document.querySelectorAll(selector)].flatMap((element) => {
   const text = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), broken = [];
