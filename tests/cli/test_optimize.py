@@ -292,7 +292,7 @@ def test_a_runs_own_episodes_are_rendered_one_side_by_side_and_as_a_sheet(
     run = tmp_path / "run"
     arguments = (
         f"optimize reach-v3 --optimizer search --out {run} --held-out 2 --no-video --quiet --episodes 4"
-        " --env-arg horizon=100"
+        " --env-arg horizon=100 --steps 8000"
     )
     assert main(arguments.split()) == 0
     for option, name, width in (

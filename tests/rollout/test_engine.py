@@ -46,8 +46,9 @@ def _workspace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACE_ROBOT_WORKSPACE", str(WORKSPACE))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def engine() -> Iterator[RolloutEngine]:
+    """Two workers for all tests: one that a test has killed is replaced, which is tested as well."""
     with RolloutEngine(2) as engine:
         yield engine
 
@@ -156,7 +157,7 @@ def test_a_worker_that_hangs_in_the_simulator_is_replaced_and_costs_one_episode(
     assert good.success
 
 
-def test_a_stream_reads_jobs_only_as_workers_need_them(engine: RolloutEngine) -> None:
+def test_a_stream_reads_jobs_only_as_workers_need_them() -> None:
     read = 0
 
     def jobs() -> Iterator[Job]:
@@ -166,7 +167,7 @@ def test_a_stream_reads_jobs_only_as_workers_need_them(engine: RolloutEngine) ->
             yield job(GOOD, seed)
 
     seen = []
-    with closing(engine.stream(jobs())) as stream:
+    with RolloutEngine(2) as engine, closing(engine.stream(jobs())) as stream:
         for index, episode in stream:
             seen.append((index, episode.seed))
             if len(seen) == 40:

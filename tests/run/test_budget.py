@@ -43,6 +43,12 @@ def engine() -> Iterator[RolloutEngine]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def three() -> Iterator[RolloutEngine]:
+    with RolloutEngine(3) as running:
+        yield running
+
+
 class Stopped(BaseException):
     """As abrupt as a test in one process can be: no handler catches it."""
 
@@ -136,14 +142,15 @@ def test_steps_are_kept_within_one_episode_and_the_best_is_the_result(
 
 
 @pytest.mark.parametrize("kind", ["staged", "laws", "gaits", "own"])
-def test_steps_cut_at_the_same_episode_whatever_the_number_of_workers(kind: str, tmp_path: Path) -> None:
+def test_steps_cut_at_the_same_episode_whatever_the_number_of_workers(
+    kind: str, three: RolloutEngine, tmp_path: Path
+) -> None:
     pictures = []
-    for workers in (0, 3):
-        with RolloutEngine(workers) as running:
-            result = run(kind, tmp_path / f"run{workers}", running, steps=1111)
-        out = tmp_path / f"run{workers}"
-        texts = [(out / name).read_text() for name in ("log.jsonl", "best.py")]
-        pictures.append((*texts, result.environment_steps, result.candidates, result.held_out_return))
+    with RolloutEngine(0) as none:
+        for name, running in (("none", none), ("three", three)):
+            result = run(kind, tmp_path / name, running, steps=1111)
+            texts = [(tmp_path / name / file).read_text() for file in ("log.jsonl", "best.py")]
+            pictures.append((*texts, result.environment_steps, result.candidates, result.held_out_return))
     assert pictures[0] == pictures[1]
 
 
