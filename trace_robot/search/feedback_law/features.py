@@ -244,7 +244,9 @@ class Features:
 def joint_sets(
     spec: TaskSpec, pairs: Iterable[tuple[int, int]], moving: Collection[int], rated: Collection[int]
 ) -> list[list[tuple[int, ...]]]:
-    """Return what may be the angles of joints: numbers in rad, else cosines and sines, else parts with rates.
+    """Return what may be the angles of joints.
+
+    Numbers in rad, else cosines and sines, else parts with rates.
 
     Args:
         spec: the environment.
@@ -267,7 +269,7 @@ def joint_sets(
 
 
 def planar_vectors(spec: TaskSpec, moving: Collection[int], joints: Collection[int]) -> list[tuple[int, int]]:
-    """Return the two numbers of each part of two or three that move, where no third one does.
+    """Return the two numbers that move of each part of two or three.
 
     Args:
         spec: the environment.
@@ -328,7 +330,7 @@ def _held(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> boo
 
 
 def _sine(episodes: Sequence[Mapping[str, float]], pair: tuple[int, int]) -> int:
-    """Return the second number of a pair, or the first where rates fall by the angle that begins at it."""
+    """Return the number of a pair that grows with the angle whose rate is seen."""
     ending = "_{}_{}".format(*pair)
     slopes = [
         slope

@@ -269,7 +269,7 @@ class SharedAxes:
 
 @dataclass(frozen=True, slots=True)
 class Synergic(Began):
-    """Linear feedback of sums of products that are known beforehand, such as the pull of a chain.
+    """Linear feedback of known products, such as the pull of a chain.
 
     The vector of numbers: gains of each control on each term.
 
