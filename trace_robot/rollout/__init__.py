@@ -49,7 +49,7 @@ __all__ = [
 
 
 class _Package(ModuleType):
-    """Keeps ``evaluate`` and ``feedback`` functions, which the import of the modules of these names would replace."""
+    """Keeps a function where the import of a module of its name would hide it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, ModuleType) and name in _HOME_OF:
