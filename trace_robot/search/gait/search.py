@@ -33,12 +33,7 @@ TUNE, CHOOSE, CONFIRM = slice(0, 128), slice(128, 160), slice(192, 256)
 LONG = 500  # decisions of an episode from which on a lasting motion is what earns a return
 STRIDES = (0.6, 2.0)  # a second, of rhythms at first: the first for water, the second for legs
 FIRST, LAST = 40_000, 1_280_000  # decisions of a restart up to the first rung, and between rungs at most
-CHOSEN_ON = (
-    2,
-    4,
-    8,
-    16,
-)  # conditions that they are compared on after each rung, the last after all further ones
+CHOSEN_ON = (2, 4, 8, 16)  # conditions to compare restarts on at each rung; the last for all further ones
 STALE = 2  # rungs without a better gait after which new restarts begin beside the best
 BETTER = 1.02  # times as high a return, which a rung must reach not to be stale
 MARGIN = 1.5  # standard errors by which the mean return must be above the threshold
