@@ -10,6 +10,7 @@ import pytest
 
 from helpers import two_link
 from helpers.interpreters import create
+from trace_robot import evaluate
 from trace_robot.cli.main import main
 
 PENDULUM = """
@@ -65,7 +66,8 @@ def test_a_run_that_tuned_no_number_says_so_at_its_end_and_when_deployed(
     assert main(["deploy", "cart", "--to", "python", "--out", "deployed"]) == 0
     shown = capsys.readouterr().err
     assert (
-        "the controller of cart is written all the same: it succeeded in none of 3 held-out episodes" in shown
+        "note: cart, iteration 1 is written all the same: it succeeded in none of 3 held-out episodes"
+        in shown
     )
     assert Path("deployed/controller.py").is_file()
     for name in ("cart", out, str(place / out)):
@@ -103,7 +105,31 @@ def test_a_policy_of_another_environment_is_noticed_before_it_is_scored(place: P
         assert "another environment" not in capsys.readouterr().out
     optimize = ["optimize", "pendulum", "--policy", "balance", "--out", "run"]
     assert main([*optimize, "--optimizer", "cma", *BUDGET]) == 0
-    assert "balance reads pole_angle" in capsys.readouterr().out
+    screen = " ".join(capsys.readouterr().out.split())
+    assert "balance reads pole_angle" in screen
+    assert "every episode of the starting controller ended with an error, line" in screen
+    assert "no other controller got further: KeyError: 'pole_angle'" in screen
+
+
+def test_evaluate_has_an_exit_code_of_its_own_for_a_success_below_what_is_required(place: Path) -> None:
+    command = ["evaluate", "pendulum", "--policy", "mine.py", "--episodes", "2", "--workers", "1"]
+    assert main([*command, "--require", "50%"]) == 3
+    assert main([*command, "--require", "0"]) == 0
+
+
+def test_a_class_of_a_file_is_opened_by_a_plug_in(place: Path, capsys: Capture) -> None:
+    for command in (["evaluate", "my sim.py:Cart", "--policy", "mine.py"], ["check-env", "my sim.py:Cart"]):
+        assert main(command) == 1
+        captured = capsys.readouterr()
+        shown = " ".join(f"{captured.out} {captured.err}".split())
+        assert "a plug-in opens: trace-robot init --env 'my sim.py:Cart' --write envs/NAME.py" in shown
+
+
+def test_a_report_prints_as_one_line(place: Path) -> None:
+    report = evaluate("pendulum", "mine.py", episodes=2, workers=0)
+    assert str(report) == "mine.py in pendulum: success 0.00 of 2 held-out episodes (95 % 0.00 to 0.66)"
+    assert len(repr(report)) < 300
+    assert "array" not in repr(report.episodes[0])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other interpreters need Linux or macOS")

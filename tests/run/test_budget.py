@@ -415,7 +415,16 @@ def trial(origin: str, wins: Sequence[bool], score: float, *, complete: bool = T
 
 class _Ended:
     def __init__(self, seed: int, success: bool) -> None:
-        self.seed, self.success = seed, success
+        self.seed, self.success, self.ended = seed, success, "success" if success else "time"
+
+
+def test_a_controller_that_always_fails_gives_way_to_one_that_costs_more() -> None:
+    failing, costly = trial("start", [False] * 3, 0.0), trial("model", [False] * 3, -5.0)
+    for episode in failing.episodes:
+        object.__setattr__(episode, "ended", "error")
+    assert is_better(costly, failing, search_ranks=False, compared=False)
+    assert not is_better(failing, costly, search_ranks=True, compared=True)
+    assert not is_better(failing, failing, search_ranks=False, compared=False)
 
 
 @pytest.mark.parametrize(

@@ -371,6 +371,9 @@ def add_run_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-video", action="store_true", help="make no videos")
 
 
+BELOW = 3  # exit code where --require asked for more
+
+
 def add_require(command: argparse.ArgumentParser) -> None:
     """Add ``--require``: the success rate below which the exit code is 3."""
     command.add_argument(

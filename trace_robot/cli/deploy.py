@@ -83,7 +83,7 @@ def execute_deploy(options: argparse.Namespace) -> int:
     from trace_robot.deploy import deploy
     from trace_robot.deploy.peers import without_rate
 
-    policy, env, rest, control, origin = _found(options)
+    policy, env, rest, control, origin, weak = _found(options)
     deployed = deploy(
         policy,
         env,
@@ -96,6 +96,8 @@ def execute_deploy(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
     )
     agreed = deployed.contract
+    if weak:
+        write_error(f"note: {policy.name} is written all the same: {weak}")
     if options.json:
         write_json({"files": [str(path) for path in deployed.files], "contract": agreed})
         return 0
@@ -157,8 +159,8 @@ def _places(tracking: Mapping[str, Any]) -> str:
 
 def _found(
     options: argparse.Namespace,
-) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
-    """Return policy, environment, its options, control mode and origin."""
+) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any], str]:
+    """Return policy, environment, its options, control mode, origin, and what is bad in its scores."""
     from trace_robot.cli.arguments import environment_options
     from trace_robot.policy import load_policy
 
@@ -176,12 +178,12 @@ def _found(
     origin: dict[str, Any] = {"policy": policy.name}
     if name.startswith(ZOO):
         origin["found"] = _docstring(policy.text)
-    return policy, env, environment_options(options), options.control, origin
+    return policy, env, environment_options(options), options.control, origin, ""
 
 
 def _of_run(
     options: argparse.Namespace, history: History, info: RunInfo
-) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any]]:
+) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any], str]:
     from trace_robot.cli.arguments import environment_options
     from trace_robot.env.equipment import OPTIONS
     from trace_robot.policy import Policy
@@ -194,8 +196,6 @@ def _of_run(
         raise UsageError(
             "the environment is the run's; --env, --control, --task, --python and --env-arg need a policy"
         )
-    if weak := _weakness(info):
-        write_error(f"note: the controller of {info.name} is written all the same: {weak}")
     scores = {"start": info.start, "training": info.training, "held_out": info.held_out}
     run: dict[str, Any] = {
         "name": info.name,
@@ -215,7 +215,8 @@ def _of_run(
     # With the envelope that it was searched in, unless another one is given.
     rest = {k: v for k, v in header.settings.options.items() if k not in OPTIONS or k == "envelope"}
     rest |= environment_options(options)
-    return policy, header.settings.task, rest, header.spec.control, {"policy": policy.name, "run": run}
+    origin = {"policy": policy.name, "run": run}
+    return policy, header.settings.task, rest, header.spec.control, origin, _weakness(info)
 
 
 def _stress(folder: Path, name: str, controller: str) -> Any:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from trace_robot.cli.arguments import (
+    BELOW,
     add_backend,
     add_control,
     add_environment,
     add_episodes,
     add_json,
     add_output,
+    add_require,
     add_workers,
     environment_options,
 )
@@ -61,6 +63,7 @@ def add_evaluate(commands: Commands) -> None:
     add_envelope(command)
     add_workers(command)
     add_backend(command)
+    add_require(command)
     add_output(command)
 
 
@@ -103,7 +106,9 @@ def execute_evaluate(options: argparse.Namespace) -> int:
         write_error(
             f"the environment printed {counted(len(lines), 'line')}, the last: {line(lines[-1], 200)}"
         )
-    return int(all(episode.ended == "error" for episode in report.episodes))
+    if all(episode.ended == "error" for episode in report.episodes):
+        return 1
+    return BELOW if options.require is not None and report.success < options.require else 0
 
 
 def _print_report(report: EvaluationReport, controller: str, quiet: bool) -> None:

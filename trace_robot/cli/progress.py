@@ -216,8 +216,7 @@ class RunProgress:
             "folder": str(event.folder),
         }
         if event.known:
-            known = counted(event.known, "answer")
-            facts["going on"] = f"{known} or batches of episodes known from before; none is asked again"
+            facts["going on"] = f"{event.known:,} answers and batches known from before; none is asked again"
         table = create_table(header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")

@@ -15,6 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from trace_robot.cli.arguments import BELOW
 from trace_robot.cli.console import (
     INTERRUPTED,
     console,
@@ -49,8 +50,6 @@ from trace_robot.run.optimizers import WITH_MODEL
 from trace_robot.run.person import AskPerson
 from trace_robot.settings import Result
 from trace_robot.store.command_line import model_words
-
-BELOW = 3  # exit code where --require asked for more
 
 
 def show_run(

@@ -391,9 +391,7 @@ def interpreter_path(path: str, folder: str = "") -> str:
             f"python must be an interpreter, got the folder {place!r}; is it {place}/bin/python?"
         )
     if not os.path.exists(place):
-        raise WorkspaceError(
-            f"there is no interpreter {place!r}; give the path of one, such as ENV/bin/python"
-        )
+        raise WorkspaceError(f"there is no interpreter {place!r}; give the path of one, or a name on PATH")
     if not os.access(place, os.X_OK):
         raise WorkspaceError(f"the interpreter {place!r} is not executable; give another one, or chmod +x it")
     return place

@@ -6,6 +6,7 @@ A name is an environment's; or a plug-in file's, or the path of one; or a gymnas
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -336,6 +337,11 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
             registers it. They are tried in this order, so that a plug-in may take the place of a gymnasium id.
         options: of the environment; a gymnasium id needs ``task``.
     """
+    if ".py:" in name:
+        raise UnknownNameError(
+            f"{name} is a class or a function of a file, which a plug-in opens:"
+            f" trace-robot init --env {shlex.quote(name)} --write envs/NAME.py"
+        )
     if name.endswith(".py"):
         return _single_environment(Path(workspace_root(), name))
     found = discover()

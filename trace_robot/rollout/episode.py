@@ -91,16 +91,16 @@ class Episode:
     seed: int
     ended: Ended
     steps: int
-    rewards: Array
-    actions: Array
-    observations: Array
+    rewards: Array = field(repr=False)
+    actions: Array = field(repr=False)
+    observations: Array = field(repr=False)
     fault: Fault | None = None
     infos: Mapping[str, float] = field(default_factory=dict)
     measures: Mapping[str, float] = field(default_factory=dict)
-    series: Mapping[str, Array] = field(default_factory=dict)
-    graph: Sequence[Mapping[str, Any]] = ()
-    scene: Scene | None = None
-    states: States | None = None
+    series: Mapping[str, Array] = field(default_factory=dict, repr=False)
+    graph: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    scene: Scene | None = field(default=None, repr=False)
+    states: States | None = field(default=None, repr=False)
     printed: str = ""
     seconds: float = 0.0
     return_threshold: float | None = None

@@ -64,11 +64,16 @@ class EvaluationReport(EpisodeScore):
     policy: str
     control: str
     seed: int
-    episodes: tuple[Episode, ...]
-    output: str = ""
+    episodes: tuple[Episode, ...] = dataclasses.field(repr=False)
+    output: str = dataclasses.field(default="", repr=False)
     measure: Measure = "success"
     elsewhere: Mapping[str, str] = dataclasses.field(default_factory=dict)
     foreign: str = ""
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        count = f"{len(self.episodes)} held-out episode{'s' * (len(self.episodes) != 1)}"
+        return f"{self.policy} in {self.task}: success {self.success:.2f} of {count} (95 % {low:.2f} to {high:.2f})"
 
     @property
     def score(self) -> Score:

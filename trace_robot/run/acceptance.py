@@ -47,6 +47,8 @@ def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: 
     """
     if best is None:
         return True
+    if _fails(best) != _fails(evaluation):
+        return _fails(best)  # which has the reward of no step, more than most where rewards are costs
     if evaluation.complete and CONDITIONS in evaluation.outcome.details and not search_ranks:
         # Equal conditions first: one that was tried on more solved all of the others. A tie counts where it cures.
         return evaluation.outcome.outranks(best.outcome)
@@ -64,6 +66,10 @@ def is_better(evaluation: Evaluation, best: Evaluation | None, *, search_ranks: 
     # and this score does not show: the later one is the more robust.
     # Where it has compared finalists on more conditions than these, a lower score here is chance.
     return search_ranks and (ahead == 0 or compared)
+
+
+def _fails(evaluation: Evaluation) -> bool:
+    return bool(evaluation.episodes) and all(episode.ended == "error" for episode in evaluation.episodes)
 
 
 def _successes(evaluation: Evaluation) -> int:
@@ -190,6 +196,13 @@ def nothing_found(start: Evaluation, spec: TaskSpec, settings: Settings, cost: C
     """
     if start.outcome.success == 1.0:
         return ""
+    fault = start.episodes[0].fault
+    if _fails(start) and fault is not None:
+        where = f", line {fault.line}" if fault.line else ""
+        return (
+            f"every episode of the starting controller ended with an error{where}, and no other controller got further:"
+            f" {fault.message}"
+        )
     tried = max(0, cost.candidates - 1)
     hints = [
         "more --steps or --seconds" if settings.optimizer == "search" else "more --iterations",
