@@ -111,7 +111,7 @@ def test_a_policy_of_another_environment_is_noticed_before_it_is_scored(place: P
     assert "no other controller got further: KeyError: 'pole_angle'" in screen
 
 
-def test_evaluate_has_an_exit_code_of_its_own_for_a_success_below_what_is_required(place: Path) -> None:
+def test_evaluate_exits_with_3_where_less_succeeds_than_required(place: Path) -> None:
     command = ["evaluate", "pendulum", "--policy", "mine.py", "--episodes", "2", "--workers", "1"]
     assert main([*command, "--require", "50%"]) == 3
     assert main([*command, "--require", "0"]) == 0

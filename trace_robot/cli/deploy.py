@@ -160,7 +160,7 @@ def _places(tracking: Mapping[str, Any]) -> str:
 def _found(
     options: argparse.Namespace,
 ) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any], str]:
-    """Return policy, environment, its options, control mode, origin, and what is bad in its scores."""
+    """Return policy, environment, options, control mode, origin, what is bad in scores."""
     from trace_robot.cli.arguments import environment_options
     from trace_robot.policy import load_policy
 

@@ -229,7 +229,7 @@ def _mirrored(features: Features, actions: int) -> list[AnyStructure]:
         for cosine in table.single([i for i in numbers if i in cosines]):
             swings += [fast + cosine, fast * 3, fast + cosine * 2, fast * 3 + cosine]
     even = ((), *table.single(cosines), *(fast * 2 for fast in table.single(features.rates)))
-    made = [replace(table.structure(MIRRORED, actions, odd), sparse=True)]
+    made: list[AnyStructure] = [replace(table.structure(MIRRORED, actions, odd), sparse=True)]
     if swings:
         made.append(table.structure(SWINGING, actions, (*odd, *swings)))
         made.append(table.structure(f"{SWINGING}{SWITCHED}", actions, (*odd, *swings), (), odd, even))
