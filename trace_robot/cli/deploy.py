@@ -160,7 +160,7 @@ def _places(tracking: Mapping[str, Any]) -> str:
 def _found(
     options: argparse.Namespace,
 ) -> tuple[Policy, str, Mapping[str, Any], str | None, dict[str, Any], str]:
-    """Return policy, environment, options, control mode, origin, what is bad in scores."""
+    """Return policy, environment, options, control mode, origin and a warning."""
     from trace_robot.cli.arguments import environment_options
     from trace_robot.policy import load_policy
 
