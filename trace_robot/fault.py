@@ -75,8 +75,10 @@ def with_near_name(fault: Fault, names: Iterable[str]) -> Fault:
         fault: of a controller.
         names: what it may observe.
     """
-    missing = re.fullmatch("KeyError: '(.*)'", fault.message)
     known = list(names)
+    if re.fullmatch("KeyError: [0-9]+", fault.message):
+        return replace(fault, message=f"{fault.message}; an observation is a dict of {', '.join(known)}")
+    missing = re.fullmatch("KeyError: '(.*)'", fault.message)
     if missing is None or missing[1] in known:
         return fault
     near = difflib.get_close_matches(missing[1], known, n=1, cutoff=0.6)

@@ -192,3 +192,28 @@ def test_a_draft_has_angles_rates_goal_and_horizon_as_observed(place: Path, caps
     shown = " ".join(capsys.readouterr().out.split())
     assert "init --env could not tell what it is; its source or its documentation does" in shown
     assert "measures a draft" not in shown
+
+
+def test_curves_of_several_runs_are_told_apart_without_colors(place: Path, capsys: Capture) -> None:
+    for name in ("one", "two"):
+        out = f"rollouts/runs/{name}"
+        assert main(["optimize", "pendulum", "--policy", "mine.py", "--out", out, *BUDGET]) == 0
+    capsys.readouterr()
+    assert main(["compare", "one", "two"]) == 0
+    _, _, plot = capsys.readouterr().out.partition("the best so far: 1 one, 2 two\n")
+    assert {"1", "2"} & set(plot.partition("└")[0].replace("1.00", "").replace("0.00", ""))
+
+
+def test_guesses_of_a_draft_are_counted_until_their_marks_are_gone(place: Path, capsys: Capture) -> None:
+    file = place / "envs" / "pendulum.py"
+    file.write_text(file.read_text().replace("    horizon=40,", "    horizon=40,  # ? it ended so"))
+    assert main(["check-env", "pendulum"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "pendulum.py has guesses of init --env that were not looked at: 1" in shown
+
+
+def test_an_index_in_place_of_a_name_is_answered_with_the_names(place: Path, capsys: Capture) -> None:
+    Path("index.py").write_text("def act(observation, memory):\n    return [observation[0]]\n")
+    assert main(["evaluate", "pendulum", "--policy", "index.py", "--episodes", "1", "--workers", "1"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "KeyError: 0; an observation is a dict of cart, pole, rates" in shown

@@ -202,22 +202,21 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
 
     width = max(20, min(CURVE_WIDTH, out.width - CURVE_MARGIN))
     last = max(1, max(iterations[-1].number for _, iterations in runs))
-    values = [getattr(each, what) for _, iterations in runs for each in iterations]
+    values = (getattr(each, what) for _, iterations in runs for each in iterations)
     finite = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = (0.0, 1.0) if what == "success" else (min(finite), max(finite))
     room = (high - low or 1.0) / 50  # on each side, so that lines at the ends are off the edge of the canvas
     # plotille decides by standard output, not by the console that the plot is for, so the decision is made here.
-    colors = [
-        color if out.is_terminal and not out.no_color else None
-        for color in islice(cycle(CURVE_COLORS), len(runs))
-    ]
+    plain = out.no_color or not out.is_terminal
+    colors = [None if plain else color for color in islice(cycle(CURVE_COLORS), len(runs))]
     canvas = Canvas(width, CURVE_HEIGHT, 0, low - room, last * 1.02, high + room)
-    for (_, iterations), color in zip(runs, colors, strict=True):
+    for place, ((_, iterations), color) in enumerate(zip(runs, colors, strict=True), start=1):
         highs = accumulate((getattr(each, what) if each.better else -math.inf for each in iterations), max)
-        points = [(each.number, high) for each, high in zip(iterations, highs, strict=True)]
-        points = [(number, value) for number, value in points if math.isfinite(value)]
-        # A step curve: the best so far holds until an iteration improves on it.
-        for (x_0, y_0), (x_1, y_1) in pairwise(points):
+        best = zip(iterations, highs, strict=True)
+        points = [(each.number, high) for each, high in best if math.isfinite(high)]
+        if len(runs) > 1 and color is None and points:
+            canvas.text(*points[-1], str(place))  # else nothing tells one curve from another
+        for (x_0, y_0), (x_1, y_1) in pairwise(points):  # steps: a best holds until it is improved on
             canvas.line(x_0, y_0, x_1, y_0, color=color)
             canvas.line(x_1, y_0, x_1, y_1, color=color)
         if len(runs) == 1:
@@ -237,7 +236,8 @@ def _learning_curve(runs: Sequence[tuple[str, Sequence[IterationInfo]]], out: Co
     if len(runs) > 1:
         for number, (name, _) in enumerate(runs):
             color = CURVE_COLORS[number % len(CURVE_COLORS)]
-            plot.append(", " if number else ": ").append(line(name, 40), color)
+            key = "" if colors[number] else f"{number + 1} "
+            plot.append(", " if number else ": ").append(f"{key}{line(name, 40)}", color)
     return plot.append("\n").append_text(Text.from_ansi("\n".join(lines)))
 
 

@@ -204,10 +204,10 @@ def _numbers(seen: Any, contract: Mapping[str, Any]) -> list[float]:
             if not _finite(number):
                 raise ValueError(f"{name!r} has a number that is not finite")
             numbers.append(float(number))
-    known = {part["name"] for part in contract["fields"]} | set(contract["not_read"])
+    known = [*(part["name"] for part in contract["fields"]), *contract["not_read"]]
     for name in seen:
         if name not in known:
-            raise ValueError(f"the observation has an unknown field {name!r:.80}")
+            raise ValueError(f"the observation has an unknown field {name!r:.80}; known: {', '.join(known)}")
     return numbers
 
 

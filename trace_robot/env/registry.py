@@ -337,7 +337,8 @@ def _lookup(name: str, options: Mapping[str, Any]) -> tuple[Plugin, str]:
             registers it. They are tried in this order, so that a plug-in may take the place of a gymnasium id.
         options: of the environment; a gymnasium id needs ``task``.
     """
-    if ".py:" in name:
+    file = name.rpartition(":")[0]
+    if file.endswith(".py") and Path(file).stem not in files("envs"):
         raise UnknownNameError(
             f"{name} is a class or a function of a file, which a plug-in opens:"
             f" trace-robot init --env {shlex.quote(name)} --write envs/NAME.py"

@@ -93,7 +93,7 @@ def numbers_of(spec: TaskSpec, name: str) -> list[int]:
         if not spec.positions:
             raise ValueMismatchError(
                 f"{spec.name} names no positions, so a world cannot change them; name a field, one of"
-                f" {', '.join(fields_by_name)}"
+                f" {', '.join(fields_by_name)}, in a file of worlds or a battery (docs/robust.md)"
             )
         names = spec.positions
     elif name == ALL:

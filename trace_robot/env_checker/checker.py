@@ -57,6 +57,7 @@ FUNCTION = "mend {} of the plug-in: it gets a step e with e.observation, e.rewar
 RAISED = re.compile(r"\b[A-Z]\w*(Error|Exception|Exit|Warning)?: .*, line \d+\)$")
 # Of what fails before there is an environment, by what the error says; the first that fits.
 MAKING = (
+    (r"cannot be loaded: .*pip install", ""),  # the text has the remedy
     (r"cannot be loaded: ", "mend the plug-in file"),  # whatever name its error asks for
     (r"did you mean ", NAMES),
     (r": --python PATH |docs/other-interpreter\.md", ""),  # the text has the remedy

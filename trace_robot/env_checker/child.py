@@ -197,12 +197,13 @@ def _episodes(env: Any, spec: TaskSpec) -> Iterator[dict[str, Any]]:
         yield _fault("step", error_text(error))
         return
     others = ", ".join(sorted(seen - {"success", "steps", SUCCESS_MISSING})) or "none"
+    never = f"in {len(SEEDS)} whole episodes info never had"
     if not declared:
-        text = f"in {len(SEEDS)} whole episodes info never had the entry declared as success; its numbers: {others}"
+        text = f"{never} the entry declared as success: {spec.success}; its numbers: {others}"
         yield _found(problem("success", text, "success"))
     for term in spec.terms:
         if term not in seen:
-            text = f"in {len(SEEDS)} whole episodes info never had the number {term!r} of terms; its numbers: {others}"
+            text = f"{never} the number {term!r} of terms; its numbers: {others}"
             yield _found(problem("success", text, "terms"))
 
 

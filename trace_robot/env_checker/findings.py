@@ -77,7 +77,10 @@ def name_findings(spec: TaskSpec, file: str = "") -> Iterator[Finding]:
         spec: of the environment.
         file: of its plug-in; one that ``init --env`` wrote holds what can be measured already.
     """
-    measured = _is_draft(file)
+    measured, guesses = _is_draft(file), _text(file).count("# ?")
+    if guesses:
+        text = f"{Path(file).name} has guesses of init --env that were not looked at: {guesses}"
+        yield Finding("guesses", "note", text, "", "correct each line with # ?, and take the mark away")
     for kind, fields in (("observation", spec.observation), ("action", spec.action)):
         if unnamed := [field for field in fields if PLAIN.match(field.name)]:
             numbers = sum(field.size for field in unnamed)
@@ -102,10 +105,14 @@ def name_findings(spec: TaskSpec, file: str = "") -> Iterator[Finding]:
 
 
 def _is_draft(file: str) -> bool:
+    return _text(file).startswith(HEAD.partition("\n")[0])
+
+
+def _text(file: str) -> str:
     try:
-        return Path(file).read_text(encoding="utf-8").startswith(HEAD.partition("\n")[0])
+        return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):  # the name of a package, or nothing
-        return False
+        return ""
 
 
 def _may_be_point(field: Field) -> bool:
