@@ -194,7 +194,7 @@ def test_a_draft_has_angles_rates_goal_and_horizon_as_observed(place: Path, caps
     assert "measures a draft" not in shown
 
 
-def test_curves_of_several_runs_are_told_apart_without_colors(place: Path, capsys: Capture) -> None:
+def test_curves_of_several_runs_are_numbered_where_there_are_no_colors(place: Path, capsys: Capture) -> None:
     for name in ("one", "two"):
         out = f"rollouts/runs/{name}"
         assert main(["optimize", "pendulum", "--policy", "mine.py", "--out", out, *BUDGET]) == 0
