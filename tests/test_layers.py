@@ -51,7 +51,7 @@ CHILD_NEVER = ("sandbox.sandbox", "sandbox.lockstep", "sandbox.host_process", "s
 # 200 modules hold what 0.1 did. Hands, measured plug-ins and other interpreters took 20 more, then gaits, prompts by
 # worth, tasks for agents, demonstrations, deployed controllers and drivers 50, then descriptions made in a process of
 # their own, what touches, cameras and words typed on a page 15, then shapes as facts and initial states that differ 3,
-# and names that packages import when they are used 1, in place of six copies.
+# and names that packages import when they are used 1, in place of five copies.
 LINES, COUNT, DEPTH = 400, 289, 15
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from trace_robot.lazy_names import lazy_names
-
 if TYPE_CHECKING:
     __version__: str
 
@@ -178,14 +176,18 @@ _HOMES = {
         "stop_tracing",
     ),
 }
-_imported, _ = lazy_names(__name__, _HOMES)
+# Not by ``lazy_names``, as its rooms have it: to import this package loads no module of it.
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = globals()[name] = import_module("importlib.metadata").version("trace-robot")
         return value
-    return _imported(name)
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'trace_robot' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"trace_robot.{_HOME_OF[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

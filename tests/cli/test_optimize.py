@@ -304,7 +304,7 @@ def test_a_runs_own_episodes_are_rendered_one_side_by_side_and_as_a_sheet(
         film = tmp_path / name
         assert main(f"render {run} {option} --out {film}".split()) == 0
         assert frames_of(film).shape[2] == width
-    assert "iteration 0, 1" in capsys.readouterr().out
+    assert "iterations 0, 1; drawn by" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("no_model")

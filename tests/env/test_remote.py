@@ -343,7 +343,7 @@ def test_an_interpreter_that_cannot_be_is_one_line_with_the_remedy(tmp_path: Pat
     plain.write_text("")
     old, none = stand_in(tmp_path, "old"), stand_in(tmp_path, "none")
     assert refusal(str(missing)).endswith(
-        f"there is no interpreter {str(missing)!r}; give the path of one, such as ENV/bin/python"
+        f"there is no interpreter {str(missing)!r}; give the path of one, or a name on PATH"
     )
     assert refusal(str(plain)).endswith(
         f"the interpreter {str(plain)!r} is not executable; give another one, or chmod +x it"
