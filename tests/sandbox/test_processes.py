@@ -20,7 +20,7 @@ SHARED = {"protocol", "source"}
 # What else of the package a file in child/ may import; the tracer at run time only where a controller uses it.
 CHILD_ALLOWED = {"trace_robot.fault", "trace_robot.spec", "trace_robot.trace"}
 # What importing them brings along.
-CHILD_LOADED = CHILD_ALLOWED | {"trace_robot", "trace_robot.errors", "trace_robot.sandbox"}
+CHILD_LOADED = CHILD_ALLOWED | {f"trace_robot{name}" for name in ("", ".errors", ".lazy_names", ".sandbox")}
 HOST = [path for path in SANDBOX.glob("*.py") if path.stem not in SHARED] + [
     *SANDBOX.glob("static_check/*.py")
 ]
