@@ -52,10 +52,25 @@ SHORT = {
 # Of these: a model, other machines, an interpreter, packages or a robot that a page takes for granted; other tests run
 # them. Or a file of answers that is repeated as a whole.
 ELSEWHERE = (
-    "--model", "--base-url", "--proposer", "--optimizer optoprime", "--calls", "--prices", "--record", "--replay",
-    "--backend ray", "--python", "my_package", "dm_control", "wandb", "mlflow", "--protocol paper", "stress demo",
-    "stress zoo --seed", "--corpus",
-)  # fmt: skip
+    "--model",
+    "--base-url",
+    "--proposer",
+    "--optimizer optoprime",
+    "--calls",
+    "--prices",
+    "--record",
+    "--replay",
+    "--backend ray",
+    "--python",
+    "my_package",
+    "dm_control",
+    "wandb",
+    "mlflow",
+    "--protocol paper",
+    "stress demo",
+    "stress zoo --seed",
+    "--corpus",
+)
 # 150 for all others: a map is looked up, not read, and what safety promises stands in one place.
 LONGEST = {"architecture.md": 200, "safety.md": 180}
 ARM = """

@@ -77,8 +77,9 @@ def name_findings(spec: TaskSpec, file: str = "") -> Iterator[Finding]:
         spec: of the environment.
         file: of its plug-in; one that ``init --env`` wrote holds what can be measured already.
     """
-    measured, guesses = _is_draft(file), _text(file).count("# ?")
-    if guesses:
+    plugin = _text(file)
+    measured = plugin.startswith(HEAD.partition("\n")[0])
+    if guesses := plugin.count("# ?"):
         text = f"{Path(file).name} has guesses of init --env that were not looked at: {guesses}"
         yield Finding("guesses", "note", text, "", "correct each line with # ?, and take the mark away")
     for kind, fields in (("observation", spec.observation), ("action", spec.action)):
@@ -102,10 +103,6 @@ def name_findings(spec: TaskSpec, file: str = "") -> Iterator[Finding]:
         text = f"{', '.join(points)} may be points, and positions names none: no staged program is searched"
         remedy = f"if they are in the world frame, the hand first: positions={tuple(points)!r}"
         yield Finding("positions", "note", text, "positions", remedy)
-
-
-def _is_draft(file: str) -> bool:
-    return _text(file).startswith(HEAD.partition("\n")[0])
 
 
 def _text(file: str) -> str:
